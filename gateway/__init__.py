@@ -1,0 +1,1 @@
+"""Talkpath, a self-hosted voice gateway."""

@@ -1,0 +1,506 @@
+"""The shapes that rooms agree on: codecs, legs, adapters, agents, tools, observers and the store.
+
+Owns interfaces and the values that pass between them. Refuses behaviour, beyond what a value can tell about
+itself.
+"""
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import Any, Literal, Protocol, get_type_hints
+
+import msgspec
+from msgspec import Struct
+
+from gateway.audio import AudioFormat
+from gateway.errors import PluginError
+from gateway.events import CallInfo, Command, Entry, Event, OpenAgent
+from gateway.settings import AdapterSettings, AgentSettings, RegionSettings, RouteSettings, Settings
+
+# Wires
+
+
+class Codec(Protocol):
+    """Turns one connection's messages into events and commands into messages; pure, one per connection."""
+
+    def decode(self, message: str | bytes) -> list[Event]:
+        """Read a message.
+
+        Raises:
+            WireError: when the dialect does not know it, in one sentence for the peer.
+        """
+        ...
+
+    def encode(self, command: Command) -> list[str | bytes]:
+        """Write the messages that carry out a command; none when the dialect has no words for it."""
+        ...
+
+
+class Leg(Protocol):
+    """One side's connection, as the runner sees it."""
+
+    def post(self, command: Command) -> None:
+        """Hand over a command; never waits and never raises for the peer's sake."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """Give the events in order; ends when the connection has."""
+        ...
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Flush and close, in bounded time; closing again does nothing."""
+        ...
+
+
+# Callers
+
+
+class Knock(Struct, frozen=True):
+    """A request at the public door, webhook or upgrade, before anything in it is believed."""
+
+    method: str
+    """HTTP method, upper case."""
+    path: str
+    """Path as received."""
+    query: str = ""
+    """Query as received, without the question mark."""
+    headers: Mapping[str, str] = {}
+    """Header fields, names in lower case."""
+    body: bytes = b""
+    """The body; empty for an upgrade."""
+    origin: str = ""
+    """Public origin that the peer must have used: scheme, host, port; ``ws`` and ``wss`` for upgrades."""
+
+
+class Upgrade(Struct, frozen=True):
+    """What is known of a media socket when its first message is read."""
+
+    call_id: str
+    """The call that it opens or continues."""
+    query: Mapping[str, str] = {}
+    """Decoded query parameters."""
+    caller: str = ""
+    """From the verified webhook; empty where there was none."""
+    callee: str = ""
+    """From the verified webhook; empty where there was none."""
+    carrier_call_id: str = ""
+    """From the verified webhook; empty where there was none."""
+    parameters: Mapping[str, str] = {}
+    """From the verified webhook; empty where there was none."""
+
+
+class Visit(Struct, frozen=True):
+    """A webhook of a carrier, proven and read."""
+
+    kind: Literal["call", "after", "status"]
+    """A new call, the stream of a call has ended, or news of a call."""
+    carrier_call_id: str
+    """The carrier's id of the call."""
+    caller: str = ""
+    """Calling party."""
+    callee: str = ""
+    """Called party."""
+    over: bool = False
+    """Whether the carrier says that the phone call is over."""
+    parameters: Mapping[str, str] = {}
+    """Anything else worth routing by."""
+
+
+class Invitation(Struct, frozen=True):
+    """What a call document tells the carrier about our media socket."""
+
+    media_url: str
+    """Address of the socket, with the one-time token in its path."""
+    after_url: str
+    """Where the carrier asks what follows the stream."""
+    status_url: str
+    """Where the carrier reports on the call."""
+    parameters: Mapping[str, str] = {}
+    """To be given back when the stream starts."""
+
+
+class Document(Struct, frozen=True):
+    """An answer to a webhook."""
+
+    body: str
+    """Text of the document."""
+    content_type: str
+    """Its media type."""
+
+
+class HttpRequest(Struct, frozen=True):
+    """A request to a carrier's REST interface."""
+
+    method: str
+    """HTTP method, upper case."""
+    url: str
+    """Absolute address."""
+    headers: Mapping[str, str] = {}
+    """Header fields, with the credentials."""
+    body: bytes = b""
+    """The body."""
+    done_when: tuple[int, ...] = ()
+    """Statuses besides 2xx that mean that it is already so."""
+
+
+class Adapter(Struct, frozen=True, kw_only=True):
+    """A caller's dialect: codec, proof, and what the carrier can do."""
+
+    name: str
+    """As in ``/v1/ws/{name}``."""
+    codec: Callable[[Upgrade, Any], Codec]
+    """Makes the codec of one connection from the upgrade and the adapter's settings.
+
+    Raises WireError when the upgrade asks for something that the dialect does not have.
+    """
+    settings: type[AdapterSettings]
+    """Struct of the adapter's section."""
+    proof: Literal["key", "carrier"]
+    """Who vouches for a media socket: a gateway key, or the carrier's signature and our one-time token."""
+    authorize: Callable[[Knock, Any, float], str] | None = None
+    """For carriers: checks the signature on a webhook or upgrade at a Unix time; answers "" or the reason."""
+    token_needed: Callable[[Any], bool] = lambda _settings: True
+    """For carriers: whether the media socket also needs our one-time token."""
+    visit: Callable[[Knock, str], Visit] | None = None
+    """For carriers: reads a proven webhook of a kind (``call``, ``after``, ``status``)."""
+    answer: Callable[[Invitation], Document] | None = None
+    """For carriers: the document that leads a call to our media socket."""
+    goodbye: Callable[[str], Document] | None = None
+    """For carriers: the document that ends a call, after saying a sentence when one is given."""
+    control: Callable[[Command, CallInfo, Any], HttpRequest | None] | None = None
+    """For carriers: the request that hangs up or transfers; None when the settings hold no credentials."""
+    marks: bool = False
+    """Whether the far end says what it has played."""
+    clears: bool = False
+    """Whether the far end can drop what it has buffered."""
+    closing_leaves: bool = False
+    """Whether a closed socket ends the call; else the caller may come back."""
+
+    def __post_init__(self) -> None:
+        """Refuse an adapter without a proof."""
+        if self.proof == "carrier" and (self.authorize is None or self.visit is None or self.answer is None):
+            raise PluginError(
+                f"adapter {self.name!r} says that its carrier proves it but has no authorize, visit and answer; "
+                "add them, or use proof='key'"
+            )
+
+
+# Agents
+
+
+class SessionMemory(Struct):
+    """What an agent's connections of one call remember from one to the next."""
+
+    session_id: str = ""
+    """The provider's id of the session."""
+    resume_token: str = ""
+    """Proof for resuming it."""
+
+
+class AgentCall(Struct, frozen=True):
+    """Everything that an agent's plan may depend on."""
+
+    name: str
+    """Name of the agent in the configuration."""
+    settings: Any
+    """Its section."""
+    region: RegionSettings
+    """The address book of its region."""
+    info: CallInfo
+    """Who calls whom."""
+    tools: tuple["Tool", ...]
+    """The tools that it may call."""
+    opening: OpenAgent
+    """The command that asks for it."""
+    memory: SessionMemory
+    """What earlier connections of this call left."""
+
+
+class Dial(Struct, frozen=True):
+    """Plan: open a WebSocket to an agent elsewhere."""
+
+    url: str
+    """Address; its host must be in the region's book."""
+    headers: Mapping[str, str]
+    """With the credentials."""
+    codec: Codec
+    """For this connection."""
+    audio: AudioFormat
+    """Format on this wire."""
+
+
+class Local(Struct, frozen=True):
+    """Plan: talk to an agent that lives in this process."""
+
+    service: str
+    """Name of the service in the runtime."""
+    options: Any
+    """The service's own options for this session."""
+    codec: Codec
+    """For this connection."""
+    audio: AudioFormat
+    """Format on this wire."""
+
+
+Plan = Dial | Local
+
+
+class AgentKind(Struct, frozen=True):
+    """A kind of agent that the configuration may name."""
+
+    name: str
+    """As in ``kind: …``."""
+    settings: type[AgentSettings]
+    """Struct of its section."""
+    plan: Callable[[AgentCall], Plan]
+    """How to reach it."""
+    remote: bool = True
+    """Whether audio leaves this process, so that the region's address book applies."""
+
+
+# What the machine is told
+
+
+class AgentTerms(Struct, frozen=True):
+    """What the conversation needs to know of an agent."""
+
+    name: str
+    """Name in the configuration."""
+    region: str = ""
+    """Its region; empty for agents in this process."""
+    tool_results: Literal["immediate", "after_reply"] = "immediate"
+    """When results are sent."""
+    keep_s: float = 5.0
+    """Newest seconds of the caller kept while it is away."""
+    rate: float = 1.5
+    """Speed of catching up."""
+    ready_s: float = 10.0
+    """Longest time until its session is ready."""
+    tries: int = 3
+    """Attempts before the next agent."""
+    resume_s: float = 25.0
+    """How long resuming is tried; 0 when it cannot resume."""
+    deaf_s: float = 12.0
+    """Seconds of unanswered voice until its session is replaced."""
+    stalled_reply_s: float = 15.0
+    """Silence of an unfinished reply until it counts as ended."""
+    interruptible: bool = True
+    """False when the session says ``interrupt_response: false``."""
+
+
+class CallTerms(Struct, frozen=True):
+    """Everything that the machine of one call knows of the world; in the journal's first entry."""
+
+    agents: tuple[AgentTerms, ...]
+    """The ladder: the route's agent, then its fallbacks."""
+    audio: AudioFormat
+    """Format of the call."""
+    route: str = ""
+    """Name of the route."""
+    marks: bool = False
+    """Whether the far end says what it has played."""
+    clears: bool = False
+    """Whether the far end can drop what it has buffered."""
+    lead_ms: float = 200.0
+    """How far ahead of the caller's ear we send."""
+    closing_leaves: bool = False
+    """Whether a broken connection of the caller ends the call."""
+    dtmf: Literal["ignore", "text"] = "ignore"
+    """Whether the agent is told which keys were pressed."""
+    cancellable: frozenset[str] = frozenset()
+    """Names of tools that may be cut short."""
+    clips: Mapping[str, float] = {}
+    """House sounds by name, with their length in milliseconds."""
+    call_s: float = 3600.0
+    """Longest call."""
+    silence_s: float = 60.0
+    """Longest time in which nobody says anything."""
+    return_s: float = 30.0
+    """How long a call waits for its caller."""
+    goodbye_s: float = 20.0
+    """How long an ending waits for the last words."""
+
+
+class Route(Struct, frozen=True):
+    """Where a call goes, and why."""
+
+    settings: RouteSettings
+    """The route."""
+    agents: tuple[str, ...]
+    """Names of its agents, in the order in which they are tried."""
+    why: str
+    """For people."""
+
+
+# Tools
+
+
+class CallHandle(Protocol):
+    """What a tool may do to the call it runs for; safe to use from any thread."""
+
+    info: CallInfo
+
+    def hang_up(self, reason: str = "") -> None:
+        """End the call once the last words were heard."""
+        ...
+
+    def transfer(self, target: str) -> None:
+        """Hand the caller to another number once the last words were heard."""
+        ...
+
+    def say(self, instructions: str) -> None:
+        """Ask the agent to say something, in words of its own."""
+        ...
+
+    def configure(self, **session: Any) -> None:
+        """Change the agent's session from here on, such as ``system_prompt`` or ``tools``."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Leave a note in the call's journal."""
+        ...
+
+
+class Tool(Struct, frozen=True):
+    """A function that an agent may call."""
+
+    name: str
+    """1 to 64 letters, digits, ``_`` and ``-``."""
+    description: str
+    """Says when to call it; the agent reads it."""
+    arguments: type[Struct]
+    """Struct of its arguments; validated before it runs."""
+    run: Callable[..., Awaitable[Any]]
+    """The function; gets the arguments by name, and ``call`` when `takes_call`."""
+    timeout_s: float = 10.0
+    """Longest run."""
+    cancellable: bool = False
+    """Whether it may be cut short when nobody waits for it any more."""
+    takes_call: bool = False
+    """Whether it gets the call's handle as ``call``."""
+
+    @classmethod
+    def of(
+        cls, function: Callable[..., Awaitable[Any]], *, timeout_s: float = 10.0, cancellable: bool = False
+    ) -> "Tool":
+        """Make a tool of a coroutine function: docstring is description, signature is schema.
+
+        Raises:
+            PluginError: when it is not a coroutine function, has no docstring, or an argument has no type.
+        """
+        name = function.__name__
+        if not inspect.iscoroutinefunction(function):
+            raise PluginError(f"tool {name!r} is not a coroutine function; write `async def {name}`")
+        if not (description := inspect.getdoc(function)):
+            raise PluginError(f"tool {name!r} has no docstring; say in one sentence when to call it")
+        hints = get_type_hints(function, include_extras=True)
+        fields: list[Any] = []
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.name == "call":
+                continue
+            if parameter.name not in hints:
+                raise PluginError(f"argument {parameter.name!r} of tool {name!r} has no type; add one")
+            kind = hints[parameter.name]
+            optional = parameter.default is not parameter.empty
+            fields.append((parameter.name, kind, parameter.default) if optional else (parameter.name, kind))
+        return cls(
+            name=name,
+            description=description,
+            arguments=msgspec.defstruct(name, fields, forbid_unknown_fields=True, kw_only=True),
+            run=function,
+            timeout_s=timeout_s,
+            cancellable=cancellable,
+            takes_call="call" in inspect.signature(function).parameters,
+        )
+
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema of the arguments: one object, without references."""
+        (_,), definitions = msgspec.json.schema_components([self.arguments])
+        schema = definitions[self.arguments.__name__]
+        return {
+            "type": "object",
+            "properties": schema.get("properties", {}),
+            "required": schema.get("required", []),
+        }
+
+
+# Observers and the store
+
+
+class Observer(Protocol):
+    """A reading of one call's journal."""
+
+    wants: tuple[type, ...]
+    """Types of events and commands that it is shown."""
+
+    def see(self, entry: Entry) -> None:
+        """Take note; runs between two frames of audio, so it must be quick."""
+        ...
+
+    def close(self) -> None:
+        """The call is over."""
+        ...
+
+
+class ObserverKind(Struct, frozen=True):
+    """An observer that watches every call."""
+
+    name: str
+    """Shown in logs when it fails."""
+    watch: Callable[[CallInfo, CallTerms], Observer | None]
+    """Begins to watch a call, or leaves it alone."""
+
+
+class MediaPass(Struct, frozen=True):
+    """What a one-time media token stands for."""
+
+    call_id: str
+    """The call that it opens or continues."""
+    adapter: str
+    """The only adapter on which it is good."""
+    route: str
+    """The route that was chosen."""
+    caller: str = ""
+    """Calling party, from the verified webhook."""
+    callee: str = ""
+    """Called party, from the verified webhook."""
+    carrier_call_id: str = ""
+    """The carrier's id of the call."""
+    parameters: Mapping[str, str] = {}
+    """Anything else from the webhook."""
+
+
+class Store(Protocol):
+    """What calls share and what survives them."""
+
+    async def mint(self, media_pass: MediaPass, expires_s: float) -> str:
+        """Make a one-time token."""
+        ...
+
+    async def spend(self, token: str) -> MediaPass | None:
+        """Use a token up; None when it is unknown, used or too old."""
+        ...
+
+    async def first_time(self, name: str, expires_s: float) -> bool:
+        """Whether this name is seen for the first time within ``expires_s``; atomic."""
+        ...
+
+    async def claim(self, name: str, limit: int) -> bool:
+        """Count one more under ``name`` unless that would pass ``limit``; atomic."""
+        ...
+
+    async def release(self, name: str) -> None:
+        """Count one less under ``name``."""
+        ...
+
+
+# What a generation of plugins brought
+
+
+class Parts(Struct, frozen=True):
+    """Everything that the plugins of one generation registered, by name."""
+
+    adapters: Mapping[str, Adapter]
+    agents: Mapping[str, AgentKind]
+    tools: Mapping[str, Tool]
+    observers: Iterable[ObserverKind]
+    route_call: Callable[[CallInfo, Settings], Route | None]

@@ -1,0 +1,652 @@
+"""Every event and command: the vocabulary in which both sides of a call and the house speak.
+
+An event is a fact, named in the past tense; a command is a wish, named in the imperative; a fact of the
+house that is worth keeping is remembered. All are values. Audio is always in the call's own format
+(`CallInfo.audio`): a leg whose wire speaks another one converts. Times are milliseconds in fields ending in
+``_ms``; the moment of an event is not in it but in its `Entry`.
+"""
+
+import re
+from typing import Literal
+
+import msgspec
+
+from gateway.audio import AudioFormat
+
+
+def wire_name(class_name: str) -> str:
+    """Name under which a class is written: ``ReplyStarted`` is ``reply.started``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", ".", class_name).lower()
+
+
+class Event(msgspec.Struct, frozen=True, tag=wire_name):
+    """Something that has happened."""
+
+
+class Command(msgspec.Struct, frozen=True, tag=wire_name):
+    """Something the machine wants done."""
+
+
+class Fact(msgspec.Struct, frozen=True, tag=wire_name):
+    """Something the house knows about the conversation and keeps."""
+
+
+class CallInfo(msgspec.Struct, frozen=True):
+    """Who calls whom, over what; fixed when the call starts."""
+
+    call_id: str
+    """Ours, from the verified webhook or made at the door."""
+    adapter: str
+    """Name of the caller's dialect."""
+    audio: AudioFormat
+    """Format of all audio events and commands of this call."""
+    caller: str = ""
+    """Number or name of the calling party, as the verified carrier says; empty when unknown."""
+    callee: str = ""
+    """Number or name that was called."""
+    carrier_call_id: str = ""
+    """The carrier's own id of the call, from the verified webhook; used to hang up and to transfer."""
+    parameters: dict[str, str] = {}
+    """What the call document or the client's query added."""
+
+
+Remedy = Literal["retry", "resume", "renew", "fallback"]
+"""What an agent's failure asks for: the same again later, the same session, a new session, another agent."""
+
+
+# Events from the caller
+
+
+class CallStarted(Event, frozen=True):
+    """The caller's media is open; always the first event of a call."""
+
+    info: CallInfo
+    """Who calls whom, over what."""
+
+
+class CallerAudio(Event, frozen=True):
+    """A piece of what the caller's side sounds like."""
+
+    audio: bytes
+    """In the call's format, any size."""
+    level: float
+    """Loudness in dBFS, -100 for digital silence."""
+
+
+class CallerPressed(Event, frozen=True):
+    """Keys were pressed on the telephone."""
+
+    digits: str
+    """0 to 9, * and #, in order."""
+
+
+class CallerHeard(Event, frozen=True):
+    """The carrier returned a mark: what was sent before it was played, or discarded by a clear."""
+
+    mark: str
+    """Name as given to `Mark`."""
+
+
+class CallerLost(Event, frozen=True):
+    """The caller's connection broke; the call may come back."""
+
+    reason: str
+    """For people: what broke."""
+
+
+class CallerReturned(Event, frozen=True):
+    """The caller's media is open again on a new connection; nothing sent on the old one is still buffered."""
+
+    info: CallInfo
+    """As the new connection tells it; the call keeps its first one."""
+
+
+class CallerLeft(Event, frozen=True):
+    """The caller hung up, or the client ended the session."""
+
+    reason: str
+    """For people: how."""
+
+
+class CallerConfigured(Event, frozen=True):
+    """A client asked to change the session (`session.update`)."""
+
+    raw: str
+    """The message."""
+
+
+class CallerPrompted(Event, frozen=True):
+    """A client asked for a reply (`reply.create`)."""
+
+    instructions: str
+    """One-shot guidance; may be empty."""
+    raw: str = ""
+    """The message."""
+
+
+class CallerAnsweredTool(Event, frozen=True):
+    """A client answered a tool call of a tool that it declared (`tool.result`)."""
+
+    tool_call_id: str
+    """As given in the call."""
+    result: str
+    """Text for the agent, normally JSON."""
+    failed: bool = False
+    """The client's `is_error`."""
+
+
+class CallerForwarded(Event, frozen=True):
+    """A client sent a message of a type that we do not know; it goes to the agent as it is."""
+
+    raw: str
+    """The message."""
+
+
+# Events from the agent
+
+
+class AgentReady(Event, frozen=True):
+    """The agent's session is open and takes audio."""
+
+    session_id: str
+    """The provider's, for resuming and for reading the session back."""
+    resumed: bool = False
+    """Whether this is the session that was lost."""
+    raw: str = ""
+    """The message."""
+
+
+class SpeechStarted(Event, frozen=True):
+    """The agent hears the caller speak; while it speaks itself, it has decided to be interrupted."""
+
+    raw: str = ""
+    """The message."""
+
+
+class SpeechStopped(Event, frozen=True):
+    """The agent takes the caller's turn as finished."""
+
+    raw: str = ""
+    """The message."""
+
+
+class UserSaid(Event, frozen=True):
+    """What the agent understood of the caller's words."""
+
+    text: str
+    """The whole utterance so far; replaces what came before for the same item."""
+    final: bool
+    """Whether it will not change any more."""
+    item_id: str = ""
+    """Groups one utterance."""
+    raw: str = ""
+    """The message."""
+
+
+class ReplyStarted(Event, frozen=True):
+    """The agent begins a reply; it may stay silent for seconds, or for ever."""
+
+    reply_id: str
+    """New for each reply."""
+    raw: str = ""
+    """The message."""
+
+
+class ReplyAudio(Event, frozen=True):
+    """A piece of a reply's sound, of any size, at any pace."""
+
+    reply_id: str
+    """The reply it belongs to; empty from agents that do not say."""
+    audio: bytes
+    """In the call's format."""
+    level: float
+    """Loudness in dBFS, -100 for digital silence."""
+
+
+class AgentSaid(Event, frozen=True):
+    """The words of a reply: one word at a time, or all of them."""
+
+    reply_id: str
+    """The reply they belong to."""
+    text: str
+    """One word to append, or with `final` the whole reply."""
+    final: bool
+    """Whether this is the whole reply."""
+    interrupted: bool = False
+    """Whether the agent cut the text at an interruption."""
+    start_ms: int | None = None
+    """Where the word begins in the reply's audio, when the agent says."""
+    end_ms: int | None = None
+    """Where the word ends in the reply's audio, when the agent says."""
+    raw: str = ""
+    """The message."""
+
+
+class ReplyEnded(Event, frozen=True):
+    """The agent sends no more of this reply; the caller may still be listening to it."""
+
+    reply_id: str
+    """The reply that ended."""
+    interrupted: bool = False
+    """Whether the caller interrupted it."""
+    raw: str = ""
+    """The message."""
+
+
+class ToolCalled(Event, frozen=True):
+    """The agent wants a tool run."""
+
+    tool_call_id: str
+    """To be given back with the result."""
+    name: str
+    """Name of the tool."""
+    arguments: str
+    """JSON text of an object."""
+    informational: bool = False
+    """The provider runs this tool itself; it must not be answered."""
+    raw: str = ""
+    """The message."""
+
+
+class AgentWarned(Event, frozen=True):
+    """The agent reported an error that does not end its session."""
+
+    code: str
+    """The provider's error code, lower case."""
+    message: str = ""
+    """The provider's words."""
+    raw: str = ""
+    """The message."""
+
+
+class AgentForwarded(Event, frozen=True):
+    """The agent sent a message of a type that we do not know; clients of its dialect get it as it is."""
+
+    raw: str
+    """The message."""
+
+
+class AgentLost(Event, frozen=True):
+    """The connection to the agent broke, or its session ended without our asking."""
+
+    reason: str
+    """For people: what broke."""
+    remedy: Remedy = "resume"
+    """What the loss asks for."""
+
+
+class AgentRefused(Event, frozen=True):
+    """The agent said no: to the connection, the configuration, the resumption or to going on."""
+
+    code: str
+    """The provider's error code, lower case."""
+    message: str = ""
+    """The provider's words."""
+    remedy: Remedy = "fallback"
+    """What the refusal asks for."""
+
+
+# Events from the house
+
+
+class ToolFinished(Event, frozen=True):
+    """A tool that we ran has come to its end."""
+
+    tool_call_id: str
+    """As given in the call."""
+    result: str
+    """Text for the agent, JSON; for a failure a sentence in ``{"error": …}``."""
+    failed: bool = False
+    """Whether it failed."""
+    outcome: str = "ok"
+    """``ok``, ``error``, ``timeout``, ``invalid_arguments``, ``unknown_tool`` or ``cancelled``."""
+
+
+class EndingAsked(Event, frozen=True):
+    """A tool or an operator wants the call ended, once the last words were heard."""
+
+    kind: Literal["hang_up", "transfer"]
+    """How."""
+    target: str = ""
+    """Number to transfer to."""
+    reason: str = ""
+    """For people."""
+
+
+class ReplyAsked(Event, frozen=True):
+    """A tool or an operator wants the agent to say something."""
+
+    instructions: str
+    """Guidance for one reply."""
+
+
+class ConfigurationAsked(Event, frozen=True):
+    """A tool changed the agent's session from here on."""
+
+    session: str
+    """JSON text of the fields to change, as in the provider's `session.update`."""
+
+
+class ControlAnswered(Event, frozen=True):
+    """The carrier answered a request to hang up or to transfer."""
+
+    action: str
+    """``hang_up`` or ``transfer``."""
+    succeeded: bool
+    """Whether the carrier did it, or it was already so."""
+    detail: str = ""
+    """For people."""
+
+
+class StopRequested(Event, frozen=True):
+    """The process is going away and the drain time is over, or an operator ends this call."""
+
+    reason: str = "the gateway is stopping"
+    """For people."""
+
+
+class TimeReached(Event, frozen=True):
+    """The machine's deadline has come."""
+
+
+AnyEvent = (
+    CallStarted
+    | CallerAudio
+    | CallerPressed
+    | CallerHeard
+    | CallerLost
+    | CallerReturned
+    | CallerLeft
+    | CallerConfigured
+    | CallerPrompted
+    | CallerAnsweredTool
+    | CallerForwarded
+    | AgentReady
+    | SpeechStarted
+    | SpeechStopped
+    | UserSaid
+    | ReplyStarted
+    | ReplyAudio
+    | AgentSaid
+    | ReplyEnded
+    | ToolCalled
+    | AgentWarned
+    | AgentForwarded
+    | AgentLost
+    | AgentRefused
+    | ToolFinished
+    | EndingAsked
+    | ReplyAsked
+    | ConfigurationAsked
+    | ControlAnswered
+    | StopRequested
+    | TimeReached
+)
+
+
+# Facts
+
+
+class ReplyHeard(Fact, frozen=True):
+    """How much of a reply reached the caller's ear; once per reply that had audio."""
+
+    reply_id: str
+    """The reply, or ``clip:NAME`` for a house sound."""
+    sent_ms: float
+    """Sent towards the caller."""
+    heard_ms: float
+    """Played to the caller."""
+    cut_ms: float
+    """Known to us and never heard: sent and cleared, or never sent."""
+    confirmed: bool
+    """True when the carrier's marks said so, False when estimated by pace."""
+    interrupted: bool
+    """Whether the caller cut it off."""
+    audible_from_ms: float | None = None
+    """Position of the first audible sample heard; None when nothing audible was."""
+
+
+class GapClosed(Fact, frozen=True):
+    """An agent was lost and the conversation goes on."""
+
+    gap_ms: float
+    """From the loss to the next agent's readiness."""
+    rung: str
+    """``token``, ``key``, ``new`` or ``fallback``: what brought it back."""
+    agent: str
+    """Name of the agent that goes on."""
+
+
+class CaughtUp(Fact, frozen=True):
+    """The caller's kept audio has been passed on after a gap."""
+
+    kept_ms: float
+    """Passed on late."""
+    dropped_ms: float
+    """Too old, never passed on."""
+
+
+class EndingSettled(Fact, frozen=True):
+    """What became of a decided ending."""
+
+    kind: str
+    """``hang_up`` or ``transfer``."""
+    outcome: Literal["confirmed", "estimated", "unconfirmed", "cancelled"]
+    """Last words heard by marks or by pace; waited in vain; or the caller interrupted."""
+
+
+class WatchdogFired(Fact, frozen=True):
+    """Something that should have happened did not."""
+
+    kind: Literal["no_ready", "deaf_agent", "stalled_reply", "silent_reply", "lost_mark", "silent_line"]
+    """Which watch it was."""
+    detail: str = ""
+    """For people."""
+
+
+class Oddity(Fact, frozen=True):
+    """A peer did what its reference says cannot happen; it was ignored."""
+
+    event: str
+    """Wire name of the event."""
+    why: str
+    """For people."""
+
+
+class NoteTaken(Fact, frozen=True):
+    """A tool left a note in the journal."""
+
+    text: str
+    """As given."""
+
+
+class CallEnded(Fact, frozen=True):
+    """The call is over; always the last fact."""
+
+    reason: str
+    """``caller_left``, ``agent_hung_up``, ``transferred``, ``caller_lost``, ``agent_lost``, ``limit``,
+    ``silence``, ``stopped`` or ``bug``."""
+    detail: str = ""
+    """For people."""
+
+
+# Commands to the caller
+
+
+class Play(Command, frozen=True):
+    """Send a piece of a reply to the caller; at most 20 ms, in order."""
+
+    reply_id: str
+    """The reply it belongs to."""
+    audio: bytes
+    """In the call's format."""
+
+
+class PlayClip(Command, frozen=True):
+    """Send a piece of a house sound to the caller."""
+
+    clip: str
+    """Name of the sound."""
+    at_ms: float
+    """Where the piece begins in the sound."""
+    ms: float
+    """How long it is."""
+
+
+class Mark(Command, frozen=True):
+    """Ask the carrier to say when everything sent so far has been played."""
+
+    name: str
+    """To be returned in `CallerHeard`."""
+
+
+class Clear(Command, frozen=True):
+    """Drop everything that the caller's side has buffered."""
+
+
+class Tell(Command, frozen=True):
+    """Show the caller's client an event of the agent, where its dialect has words for it."""
+
+    event: AnyEvent
+    """An event of the agent."""
+
+
+class TellHeard(Command, frozen=True):
+    """Tell the caller's client how much of a reply was heard, where its dialect has words for it."""
+
+    fact: ReplyHeard
+    """What was heard."""
+
+
+class SendDigits(Command, frozen=True):
+    """Send telephone keys towards the caller."""
+
+    digits: str
+    """0 to 9, * and #."""
+
+
+class HangUp(Command, frozen=True):
+    """End the caller's side; exactly once per call."""
+
+    reason: str
+    """For people."""
+
+
+class Transfer(Command, frozen=True):
+    """Hand the caller over to another number; the call's media ends with it."""
+
+    target: str
+    """Number in E.164 form, or what the carrier takes."""
+
+
+# Commands to the agent
+
+
+class HeardLine(msgspec.Struct, frozen=True):
+    """One line of the conversation as both sides know it."""
+
+    speaker: Literal["user", "agent"]
+    """Who said it."""
+    text: str
+    """What was said; of the agent's words only those that were heard."""
+
+
+class OpenAgent(Command, frozen=True):
+    """Open a session with an agent."""
+
+    agent: str
+    """Name in the configuration."""
+    rung: Literal["new", "token", "key"] = "new"
+    """A new session, or resuming the lost one with its resume token or with the key."""
+    after_s: float = 0.0
+    """Wait before trying; the runtime adds some jitter."""
+    history: tuple[HeardLine, ...] = ()
+    """The conversation so far, for a new session in the middle of a call (no greeting then)."""
+
+
+class Configure(Command, frozen=True):
+    """Change the agent's session."""
+
+    session: str
+    """JSON text of the fields to change."""
+
+
+class SendAudio(Command, frozen=True):
+    """Let the agent hear the caller."""
+
+    audio: bytes
+    """In the call's format."""
+
+
+class SendResult(Command, frozen=True):
+    """Give the agent a tool's result."""
+
+    tool_call_id: str
+    """As given in the call."""
+    result: str
+    """Text for the agent, JSON."""
+    failed: bool = False
+    """Whether the tool failed."""
+
+
+class AskReply(Command, frozen=True):
+    """Ask the agent to speak."""
+
+    instructions: str
+    """Guidance for this reply; may be empty."""
+
+
+class Forward(Command, frozen=True):
+    """Pass a client's message on to the agent as it is."""
+
+    raw: str
+    """The message."""
+
+
+class CloseAgent(Command, frozen=True):
+    """End the agent's session; nothing is billed after its answer."""
+
+
+# Commands to the house
+
+
+class RunTool(Command, frozen=True):
+    """Run one of our tools."""
+
+    tool_call_id: str
+    """To be given back with the result."""
+    name: str
+    """Name of the tool."""
+    arguments: str
+    """JSON text of an object."""
+
+
+class AbandonTool(Command, frozen=True):
+    """Nobody waits for this tool's answer any more."""
+
+    tool_call_id: str
+    """As given in the call."""
+    cancel: bool = False
+    """Cut it short; only for tools that are declared cancellable."""
+
+
+class Remember(Command, frozen=True):
+    """Keep a fact in the journal."""
+
+    fact: ReplyHeard | GapClosed | CaughtUp | EndingSettled | WatchdogFired | Oddity | NoteTaken | CallEnded
+    """What to keep."""
+
+
+CallerCommand = Play | PlayClip | Mark | Clear | Tell | TellHeard | SendDigits | HangUp | Transfer
+AgentCommand = Configure | SendAudio | SendResult | AskReply | Forward | CloseAgent
+
+AnyCommand = CallerCommand | AgentCommand | OpenAgent | RunTool | AbandonTool | Remember
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One line of a call's journal."""
+
+    at: float
+    """Monotonic seconds of the process that wrote it."""
+    item: AnyEvent | AnyCommand
+    """What happened or was wished."""

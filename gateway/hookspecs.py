@@ -1,0 +1,44 @@
+"""The hooks through which everything enters: built-in parts and yours alike.
+
+Hooks are plain functions. A plugin takes only the arguments it names; misspelt hooks and arguments fail at
+start-up. Registration hooks return lists; decision hooks return an answer or None, and the first answer wins.
+"""
+
+from typing import Final
+
+import pluggy
+
+from gateway.contracts import Adapter, AgentKind, ObserverKind, Route, Tool
+from gateway.events import CallInfo
+from gateway.settings import Settings
+
+PROJECT: Final = "talkpath"
+"""Name of the entry-point group and of the markers."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def register_adapters(settings: Settings) -> list[Adapter]:  # type: ignore[empty-body]
+    """Bring callers' dialects."""
+
+
+@hookspec
+def register_agents(settings: Settings) -> list[AgentKind]:  # type: ignore[empty-body]
+    """Bring kinds of agents."""
+
+
+@hookspec
+def register_tools(settings: Settings) -> list[Tool]:  # type: ignore[empty-body]
+    """Bring tools; an agent gets those that its section names."""
+
+
+@hookspec
+def register_observers(settings: Settings) -> list[ObserverKind]:  # type: ignore[empty-body]
+    """Bring readings of the journal."""
+
+
+@hookspec(firstresult=True)
+def route_call(info: CallInfo, settings: Settings) -> Route | None:
+    """Choose the route of a call; None leaves it to the next plugin and at last to ``routes``."""

@@ -1,0 +1,1 @@
+"""The level where calls wait: runners, legs, dialling, tools, plugins, configuration."""

@@ -1,0 +1,1 @@
+"""The process: HTTP, webhooks, media sockets, health."""

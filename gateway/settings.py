@@ -1,0 +1,288 @@
+"""The configuration as types: one frozen struct per section of ``gateway.yaml``.
+
+Owns names, defaults and ranges. Refuses files and the environment, which `gateway.runtime.config` reads.
+Adapters and agents extend `AdapterSettings` and `AgentSettings` with the fields of their own section.
+"""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+class Secret:
+    """A text that never prints itself; `reveal` gives it where it is used."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(•••)"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+
+Secrets = tuple[Secret, ...]
+"""One value in the file, or a list of them while they are rotated; the first is the one we sign with."""
+
+
+class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A section of the configuration; unknown keys are errors."""
+
+
+class ServerSettings(Section, frozen=True, kw_only=True):
+    """Where the gateway listens and what a connection may cost."""
+
+    host: str = "127.0.0.1"
+    """Address of the public port."""
+    port: Port = 8080
+    """Public port; 0 picks a free one."""
+    admin_host: str = "127.0.0.1"
+    """Address of the admin port."""
+    admin_port: Port = 8081
+    """Admin port; 0 picks a free one."""
+    public_url: str = ""
+    """Origin under which carriers reach the gateway, such as ``https://voice.example.com``; what they sign."""
+    playground: bool = True
+    """Whether ``/`` serves the playground."""
+    drain_s: Seconds = 600
+    """How long live calls may go on after SIGTERM."""
+    first_message_s: Seconds = 10
+    """How long a new media socket may say nothing."""
+    message_bytes: Annotated[int, Meta(ge=65_536, le=16_777_216)] = 1_048_576
+    """Largest message that a media socket may send."""
+    close_s: Seconds = 5
+    """How long a connection may take to close."""
+    wire_errors: Count = 10
+    """Unreadable messages in a row after which a connection is closed."""
+
+
+class RegionSettings(Section, frozen=True, kw_only=True):
+    """The only hosts that calls of a region may reach."""
+
+    voice_agent: str
+    """WebSocket address of the Voice Agent API."""
+    rest: str = ""
+    """REST base of the Voice Agent API."""
+    hosts: tuple[str, ...] = ()
+    """Further host names: tools, telemetry, webhooks."""
+
+
+class CatchUpSettings(Section, frozen=True, kw_only=True):
+    """What happens to the caller's words while the agent is away."""
+
+    keep_s: Annotated[float, Meta(ge=0, le=30)] = 5.0
+    """Newest seconds kept."""
+    rate: Annotated[float, Meta(ge=1, le=4)] = 1.5
+    """Speed at which they are passed on, after a burst of at most one second."""
+
+
+class AgentSettings(Section, frozen=True, kw_only=True):
+    """What every kind of agent has; each kind adds its own fields."""
+
+    kind: str
+    """``voice_agent``, ``offline``, or one that a plugin registers."""
+    region: str = "us"
+    """``us``, ``eu`` or a name from `regions`."""
+    session: dict[str, Any] = {}
+    """The provider's session fields, sent as they are in `session.update`."""
+    turn_detection: Literal["fast", "standard", "deliberate"] | None = None
+    """Profile over `session.input.turn_detection`; None leaves the provider's adaptive mode on."""
+    tools: tuple[str, ...] = ()
+    """Names of the tools that this agent may call."""
+    tool_results: Literal["immediate", "after_reply"] = "immediate"
+    """When a result is sent: at once, or after the reply in progress."""
+    catch_up: CatchUpSettings = CatchUpSettings()
+    """What happens to the caller's words while the agent is away."""
+    clips: dict[str, str] = {}
+    """House sounds by name (``hold``, ``apology``): WAV files; built-in ones by default."""
+    fallback: str = ""
+    """Agent that takes over when this one cannot be reached."""
+    ready_s: Seconds = 10
+    """How long the agent may take until its session is ready."""
+    tries: Annotated[int, Meta(ge=1, le=10)] = 3
+    """How often this agent is tried before the next one."""
+    resume_s: Annotated[float, Meta(gt=0, le=30)] = 25
+    """How long a lost session is tried to be resumed; the provider keeps it for 30 s."""
+    deaf_s: Annotated[float, Meta(ge=2, le=120)] = 12
+    """Seconds of the caller's voice without any sign from the agent after which its session is replaced."""
+    stalled_reply_s: Annotated[float, Meta(ge=2, le=120)] = 15
+    """Silence of an unfinished reply after which it counts as ended."""
+
+
+class MatchSettings(Section, frozen=True, kw_only=True):
+    """Conditions of a route; all that are given must hold."""
+
+    adapter: tuple[str, ...] = ()
+    """Names of adapters."""
+    caller: tuple[str, ...] = ()
+    """Patterns of the calling number: exact, or a prefix with ``*``."""
+    callee: tuple[str, ...] = ()
+    """Patterns of the called number: exact, or a prefix with ``*``."""
+
+
+class RouteSettings(Section, frozen=True, kw_only=True):
+    """Which agent answers which calls; the first match wins."""
+
+    name: str
+    """Shown in logs and tables."""
+    agent: str
+    """Name of the agent."""
+    match: MatchSettings = MatchSettings()
+    """Conditions; none match every call."""
+    client_may: tuple[str, ...] = ()
+    """Session fields that a client of the Voice Agent API may set."""
+    allow_regions: tuple[str, ...] = ()
+    """Regions to which a call of this route may fail over, besides its agent's own."""
+    dtmf: Literal["ignore", "text"] = "ignore"
+    """Whether the agent is told in words which keys the caller pressed."""
+
+
+class AdapterSettings(Section, frozen=True, kw_only=True):
+    """What every adapter has; each adds its own fields."""
+
+
+class KeySettings(Section, frozen=True, kw_only=True):
+    """A gateway key."""
+
+    name: str
+    """Shown in logs."""
+    key: Secrets
+    """The key, or several while they are rotated."""
+    may: tuple[Literal["connect", "tokens", "calls", "provider"], ...] = ("connect",)
+    """What its owner may do."""
+    routes: tuple[str, ...] = ()
+    """Routes it may use; none named means all."""
+    calls: Count | None = None
+    """How many calls it may have at once."""
+
+
+class AccessSettings(Section, frozen=True, kw_only=True):
+    """Who may do what on the doors that keys guard."""
+
+    keys: tuple[KeySettings, ...] = ()
+    """Gateway keys; with none, only this machine is let in."""
+    token_s: Annotated[float, Meta(ge=5, le=600)] = 60
+    """How long a media token may wait to be used."""
+
+
+class LimitSettings(Section, frozen=True, kw_only=True):
+    """Bounds of a call and of all calls."""
+
+    calls: Count = 400
+    """Calls at once."""
+    call_s: Seconds = 3600
+    """Longest call."""
+    silence_s: Seconds = 60
+    """Longest time in which nobody says anything."""
+    offline_calls: Count = 8
+    """Calls at once for which the offline agent listens; more get clips and keys."""
+    calls_per_caller: Count = 3
+    """Calls at once from one number."""
+    return_s: Annotated[float, Meta(gt=0, le=300)] = 30
+    """How long a call waits for a caller whose connection broke."""
+    goodbye_s: Annotated[float, Meta(gt=0, le=120)] = 20
+    """How long an ending waits for the last words to be heard."""
+    inbox: Annotated[int, Meta(ge=64, le=100_000)] = 1024
+    """Events of one call that may wait to be read."""
+    agent_outbox_s: Annotated[float, Meta(ge=1, le=30)] = 5
+    """Seconds of audio that may wait towards an agent; older audio is dropped."""
+    tool_calls: Count = 8
+    """Tools of one call that may run at once."""
+
+
+class StoreSettings(Section, frozen=True, kw_only=True):
+    """What calls share."""
+
+    kind: Literal["memory", "redis"] = "memory"
+    """``memory`` for one process, ``redis`` for several."""
+    url: str = ""
+    """Address of the Redis server."""
+
+
+class TelemetrySettings(Section, frozen=True, kw_only=True):
+    """Where traces go."""
+
+    otlp_endpoint: str = ""
+    """OTLP over HTTP; empty exports nothing."""
+    content: bool | None = None
+    """Whether what people say may appear in spans and logs."""
+
+
+class RecordsSettings(Section, frozen=True, kw_only=True):
+    """What is kept of calls."""
+
+    path: str = ""
+    """Folder of call journals; empty keeps none."""
+    keep_days: Annotated[int, Meta(ge=1, le=3650)] = 30
+    """Days after which they are deleted."""
+    transcripts: bool = False
+    """Whether the words are kept."""
+
+
+class RecordingSettings(Section, frozen=True, kw_only=True):
+    """Whether calls are recorded."""
+
+    enabled: bool = False
+    """Off unless asked for."""
+
+
+class PluginsSettings(Section, frozen=True, kw_only=True):
+    """Which plugins are loaded."""
+
+    disabled: tuple[str, ...] = ()
+    """Names of plugins to leave out."""
+    folder: str = "plugins.d"
+    """Folder of single-file plugins."""
+
+
+class Settings(Section, frozen=True, kw_only=True):
+    """The whole configuration."""
+
+    server: ServerSettings = ServerSettings()
+    regions: dict[str, RegionSettings] = field(default_factory=dict)
+    agents: dict[str, AgentSettings] = field(default_factory=dict)
+    routes: tuple[RouteSettings, ...] = ()
+    adapters: dict[str, AdapterSettings] = field(default_factory=dict)
+    access: AccessSettings = AccessSettings()
+    limits: LimitSettings = LimitSettings()
+    store: StoreSettings = StoreSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    records: RecordsSettings = RecordsSettings()
+    recording: RecordingSettings = RecordingSettings()
+    plugins: PluginsSettings = PluginsSettings()
+
+    @property
+    def is_default(self) -> bool:
+        """Whether nothing was configured that proves callers from outside this machine."""
+        return not self.server.public_url and not self.access.keys
+
+
+BUILT_IN_REGIONS = {
+    # Only a regional host keeps data in its region; the unqualified host is routed to the nearest edge
+    # (reference: Voice Agent API, 1.1).
+    "us": RegionSettings(
+        voice_agent="wss://agents.us.assemblyai.com/v1/ws", rest="https://agents.us.assemblyai.com/v1"
+    ),
+    "eu": RegionSettings(
+        voice_agent="wss://agents.eu.assemblyai.com/v1/ws", rest="https://agents.eu.assemblyai.com/v1"
+    ),
+}
