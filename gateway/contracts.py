@@ -306,6 +306,8 @@ class CallTerms(Struct, frozen=True):
     """Whether a broken connection of the caller ends the call."""
     dtmf: Literal["ignore", "text"] = "ignore"
     """Whether the agent is told which keys were pressed."""
+    client_may: frozenset[str] = frozenset()
+    """Session fields that a client of the Voice Agent API may set."""
     cancellable: frozenset[str] = frozenset()
     """Names of tools that may be cut short."""
     clips: Mapping[str, float] = {}

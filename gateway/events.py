@@ -327,6 +327,13 @@ class ConfigurationAsked(Event, frozen=True):
     """JSON text of the fields to change, as in the provider's `session.update`."""
 
 
+class NoteAsked(Event, frozen=True):
+    """A tool leaves a note in the call's journal."""
+
+    text: str
+    """As given."""
+
+
 class ControlAnswered(Event, frozen=True):
     """The carrier answered a request to hang up or to transfer."""
 
@@ -378,6 +385,7 @@ AnyEvent = (
     | EndingAsked
     | ReplyAsked
     | ConfigurationAsked
+    | NoteAsked
     | ControlAnswered
     | StopRequested
     | TimeReached
@@ -469,6 +477,8 @@ class CallEnded(Fact, frozen=True):
     detail: str = ""
     """For people."""
 
+
+AnyFact = ReplyHeard | GapClosed | CaughtUp | EndingSettled | WatchdogFired | Oddity | NoteTaken | CallEnded
 
 # Commands to the caller
 
@@ -633,7 +643,7 @@ class AbandonTool(Command, frozen=True):
 class Remember(Command, frozen=True):
     """Keep a fact in the journal."""
 
-    fact: ReplyHeard | GapClosed | CaughtUp | EndingSettled | WatchdogFired | Oddity | NoteTaken | CallEnded
+    fact: AnyFact
     """What to keep."""
 
 

@@ -1,0 +1,321 @@
+"""The state of one conversation, and the moves that change it.
+
+Owns the three facts of a call (is the caller there, is the agent there, was an ending decided), its clocks
+and what a move means: opening an agent, interrupting, ending. What makes which move is in
+`gateway.call.machine`.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+from gateway.call.catch_up import CatchUp
+from gateway.call.endings import Ending
+from gateway.call.floor import Floor, Holder
+from gateway.call.history import History
+from gateway.call.ladder import Ladder
+from gateway.call.playback import PlaybackLedger
+from gateway.call.tools import ToolLedger
+from gateway.call.watch import Watch
+from gateway.contracts import CallTerms
+from gateway.events import (
+    AnyCommand,
+    AnyEvent,
+    AnyFact,
+    AskReply,
+    CallEnded,
+    Clear,
+    CloseAgent,
+    EndingAsked,
+    EndingSettled,
+    HangUp,
+    Oddity,
+    OpenAgent,
+    Remedy,
+    Remember,
+    ReplyHeard,
+    Tell,
+    TellHeard,
+    Transfer,
+    WatchdogFired,
+    wire_name,
+)
+
+KEY_PAUSE_S: Final = 1.0
+"""Pause after which keys that were pressed are one entry; ``#`` ends it at once."""
+HOLD_AFTER_S: Final = 0.7
+"""Absence of the agent after which the caller hears the hold sound, once what is buffered has played."""
+FIRST_HOLD_AFTER_S: Final = 2.0
+"""The same while the first agent is being reached."""
+TRANSFER_S: Final = 15.0
+"""How long the carrier may take to answer a transfer."""
+SOUND_OF: Final = {"limit": "goodbye", "silence": "goodbye"}
+"""House sound before an ending that the house decides; ``apology`` where none is named."""
+NEVER: Final = float("inf")
+
+
+class Phase(StrEnum):
+    """Whether the sides of a call are connected."""
+
+    WAITING = "waiting"
+    CONNECTING = "connecting"
+    TALKING = "talking"
+    AGENT_LOST = "agent_lost"
+    CALLER_LOST = "caller_lost"
+    ENDING = "ending"
+    ENDED = "ended"
+
+
+class Conversation:
+    """One conversation: its ledgers, its clocks, its moves; commands collect in ``_out``."""
+
+    def __init__(self, terms: CallTerms, *, strict: bool = False) -> None:
+        self.deadline: float | None = None
+        """When `TimeReached` is due, in the clock of ``now``."""
+        self.anomalies = 0
+        """Events that the reference says cannot happen."""
+        self._terms = terms
+        self._strict = strict
+        self._ladder = Ladder(terms.agents)
+        self._ledger = PlaybackLedger(terms.lead_ms, marks=terms.marks)
+        self._floor = Floor()
+        self._tools = ToolLedger(terms.cancellable)
+        self._catch_up = CatchUp()
+        self._history = History()
+        self._watch = Watch(terms.silence_s)
+        self._started = self._ended = False
+        self._caller_up = self._agent_up = self._talked = False
+        self._ending: Ending | None = None
+        self._parked: OpenAgent | None = None  # what to open when the caller is back
+        self._cut_off = False  # the agent was lost in the middle of a reply
+        self._gap_at = self._limit_at = 0.0
+        self._ready_by = self._hold_at = self._return_by = self._keys_at = self._transfer_by = NEVER
+        self._keys = ""
+        self._may_give_results = True
+        self._out: list[AnyCommand] = []
+
+    @property
+    def phase(self) -> Phase:
+        """Whether the sides are connected."""
+        if self._ended:
+            return Phase.ENDED
+        if not self._started:
+            return Phase.WAITING
+        if self._ending:
+            return Phase.ENDING
+        if not self._caller_up:
+            return Phase.CALLER_LOST
+        if self._agent_up:
+            return Phase.TALKING
+        return Phase.AGENT_LOST if self._talked else Phase.CONNECTING
+
+    @property
+    def holder(self) -> Holder:
+        """Who has the floor: the agent keeps it until its sound was heard or cleared."""
+        return self._floor.holder(playing=not self._ledger.idle)
+
+    @property
+    def agent(self) -> str:
+        """Name of the agent that has the call, or is being reached."""
+        return self._ladder.agent.name
+
+    # Moves
+
+    def _agent_gone(self, remedy: Remedy, now: float) -> None:
+        if not self._agent_up:
+            opening = self._ladder.attempt_failed(remedy, now, self._history.lines())
+        else:
+            self._agent_up = False
+            self._gap_at = now
+            self._cut_off = bool(self._floor.replies)
+            self._hold_at = now + HOLD_AFTER_S
+            self._floor.abandon_all()
+            self._ledger.complete_all()
+            opening = self._ladder.session_lost(remedy, now, self._history.lines())
+        self._ready_by = NEVER
+        if self._ending:
+            self._ending.firm = True  # nobody is left to add a word
+        elif opening:
+            self._open(opening, now)
+        else:
+            self._end_by_house("agent_lost", now)
+
+    def _open(self, opening: OpenAgent, now: float) -> None:
+        if not self._caller_up:
+            self._parked = opening
+            return
+        self._parked = None
+        self._out.append(opening)
+        self._ready_by = now + opening.after_s + self._ladder.agent.ready_s
+
+    def _interrupt(self, now: float) -> None:
+        """Stop speaking: drop what the caller has not heard, and what still comes of those replies."""
+        was_silent = self._ledger.idle
+        for fact in self._ledger.cut(now):
+            self._floor.drop(fact.reply_id)
+            self._heard(fact)
+        for reply_id in self._floor.replies:
+            self._floor.drop(reply_id)
+        if not was_silent and self._caller_up:
+            self._out.append(Clear())
+
+    def _cancel_ending(self) -> None:
+        if self._ending and not self._ending.firm and not self._ending.committed:
+            self._remember(self._ending.cancelled())
+            self._ending = None
+
+    def _ask(self, instructions: str) -> None:
+        if self._agent_up:
+            self._out.append(AskReply(instructions))
+
+    def _tell(self, event: AnyEvent) -> None:
+        self._out.append(Tell(event))
+
+    def _heard(self, fact: ReplyHeard) -> None:
+        self._history.heard(fact)
+        self._remember(fact)
+        self._out.append(TellHeard(fact))
+        if self._ending:
+            self._ending.confirmed = fact.confirmed
+
+    def _remember(self, fact: AnyFact) -> None:
+        self._out.append(Remember(fact))
+
+    def _odd(self, event: AnyEvent, why: str) -> None:
+        """A peer did what its reference says cannot happen."""
+        self.anomalies += 1
+        if self._strict:
+            raise AssertionError(f"{event}: {why}")
+        self._remember(Oddity(wire_name(type(event).__name__), why))
+
+    def _end_by_house(self, reason: str, now: float) -> None:
+        """End with a house sound instead of the agent's words; the caller cannot cancel it by speaking."""
+        self._ledger.drop_clips(now)
+        if reason != "agent_lost":
+            self._interrupt(now)
+        clip = SOUND_OF.get(reason, "apology")
+        clip = clip if clip in self._terms.clips else "apology"
+        if clip in self._terms.clips and self._caller_up:
+            self._ledger.add_clip(clip, self._terms.clips[clip])
+        self._hold_at = self._keys_at = NEVER
+        self._ending = Ending(EndingAsked("hang_up"), reason, now, self._terms.goodbye_s, firm=True)
+        if not self._caller_up:
+            self._end(reason, "the caller was away", now)
+
+    def _end(self, reason: str, detail: str, now: float) -> None:
+        """Everything stops here; what was never heard is said once more, for the record."""
+        for fact in self._ledger.cut(now):
+            self._heard(fact)
+        self._out += self._tools.abandon_all()
+        self._out += [CloseAgent(), HangUp(reason)]
+        self._remember(CallEnded(reason, detail))
+        self._ended = True
+
+    # Time
+
+    def _advance(self, now: float) -> None:
+        """Let time pass: everything that is due by now."""
+        self._check_clocks(now)
+        if self._ended:
+            return
+        if self._caller_up:
+            self._out += self._ledger.release(now)
+            for fact in self._ledger.settle(now):
+                self._heard(fact)
+        if self._agent_up:
+            self._out += self._catch_up.release(now)
+            if caught_up := self._catch_up.finish():
+                self._remember(caught_up)
+            if self._results_may_go:
+                self._out += self._tools.release()
+        self._settle_ending(now)
+
+    def _check_clocks(self, now: float) -> None:
+        if now >= self._return_by:
+            self._end("caller_lost", "the caller did not come back", now)
+            return
+        if now >= self._ready_by:
+            self._remember(WatchdogFired("no_ready", f"agent {self.agent} was not ready in time"))
+            self._agent_gone("retry", now)
+        if now >= self._hold_at:
+            self._play_hold(now)
+        if self._ending:
+            return
+        if now >= self._limit_at:
+            self._end_by_house("limit", now)
+        elif self._caller_up and self._watch.line_is_silent(now):
+            self._remember(WatchdogFired("silent_line", "nobody said anything"))
+            self._end_by_house("silence", now)
+        elif self._agent_up:
+            self._check_agent(now)
+
+    def _check_agent(self, now: float) -> None:
+        if now >= self._keys_at:
+            self._keys_at = NEVER
+            self._ask(f"The caller pressed {self._keys} on the keypad.")
+            self._keys = ""
+        for reply_id in self._watch.stalled(self._floor, self._ladder.agent, now):
+            self._floor.end(reply_id)
+            self._ledger.complete(reply_id)
+            self._remember(WatchdogFired("stalled_reply", reply_id))
+        if self._watch.nudge_due(now):
+            self._remember(WatchdogFired("silent_reply", "a reply had neither sound nor words"))
+            self._ask("")
+
+    def _play_hold(self, now: float) -> None:
+        self._hold_at = NEVER
+        if self._caller_up and not self._agent_up and not self._ending and "hold" in self._terms.clips:
+            length_ms = self._terms.clips["hold"]
+            self._ledger.add_clip("hold", length_ms)
+            self._hold_at = now + length_ms / 1000
+
+    @property
+    def _results_may_go(self) -> bool:
+        """Immediate results wait only while it is open whether an interruption took their reply with it."""
+        if self._ladder.agent.tool_results == "after_reply":
+            return self._may_give_results
+        return not any(self._floor.is_late(reply_id) for reply_id in self._floor.replies)
+
+    def _settle_ending(self, now: float) -> None:
+        if not self._ending:
+            return
+        if self._ending.committed and now >= self._transfer_by:
+            self._transfer_failed("the carrier did not answer")
+            return
+        heard = self._ledger.idle
+        talk_over = not (self._floor.replies or self._tools.pending or self._floor.user_speaking)
+        outcome = self._ending.outcome(now, quiet=heard and (self._ending.firm or talk_over))
+        if outcome is None:
+            return
+        asked = self._ending.asked
+        self._remember(EndingSettled(asked.kind, outcome))
+        if asked.kind == "hang_up":
+            self._end(self._ending.reason, asked.reason, now)
+        else:
+            self._ending.committed = True
+            self._transfer_by = now + TRANSFER_S
+            self._out.append(Transfer(asked.target))
+
+    def _transfer_failed(self, why: str) -> None:
+        self._ending = None
+        self._transfer_by = NEVER
+        self._remember(EndingSettled("transfer", "cancelled"))
+        self._ask(f"The transfer did not work: {why}. Tell the caller and go on.")
+
+    def _next_deadline(self) -> float | None:
+        """The next moment at which time alone changes something; None while nobody waits for anything."""
+        if self._ended or not self._started:
+            return None
+        due = [self._return_by, self._ready_by, self._hold_at, self._transfer_by]
+        if self._ending:
+            due.append(self._ending.deadline or NEVER)
+        else:
+            due.append(self._limit_at)
+            if self._caller_up:
+                due.append(self._watch.line_due_at)
+            if self._agent_up:
+                due += [self._keys_at, self._watch.agent_due_at(self._floor, self._ladder.agent)]
+        if self._caller_up:
+            due.append(self._ledger.deadline or NEVER)
+        if self._agent_up:
+            due.append(self._catch_up.deadline or NEVER)
+        return min(due)

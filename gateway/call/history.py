@@ -1,0 +1,69 @@
+"""The conversation as both sides know it: what the caller said, and of the agent's words those that were heard.
+
+Owns the text from which a lost session is rebuilt. Text may arrive after the sound it belongs to was heard or
+cut, so lines are put together only when they are asked for.
+"""
+
+from collections import deque
+from typing import Final
+
+from gateway.events import AgentSaid, HeardLine, ReplyHeard
+from gateway.words import ReplyWords
+
+LINES: Final = 200
+"""Newest lines kept."""
+
+
+class AgentLine:
+    """A reply's words, and how much of its sound was heard."""
+
+    __slots__ = ("fact", "words")
+
+    def __init__(self) -> None:
+        self.words = ReplyWords()
+        self.fact: ReplyHeard | None = None
+
+
+class History:
+    """The lines of one call."""
+
+    def __init__(self) -> None:
+        self._lines: deque[str | AgentLine] = deque(maxlen=LINES)
+        self._replies: dict[str, AgentLine] = {}
+        self.unanswered = False
+        """Whether the caller's last words have had no answer yet."""
+
+    def user_said(self, text: str) -> None:
+        """The caller finished an utterance."""
+        if text.strip():
+            self._lines.append(text)
+            self.unanswered = True
+
+    def agent_said(self, said: AgentSaid) -> None:
+        """Words of a reply arrived, perhaps long after its sound."""
+        self._reply(said.reply_id).words.add(said)
+
+    def heard(self, fact: ReplyHeard) -> None:
+        """A reply's sound is done with."""
+        if fact.audible_from_ms is not None and not fact.reply_id.startswith("clip:"):
+            self._reply(fact.reply_id).fact = fact
+            self.unanswered = False
+
+    def lines(self) -> tuple[HeardLine, ...]:
+        """What a new session must know; words that nobody heard were never said."""
+        lines = []
+        for line in self._lines:
+            if isinstance(line, str):
+                lines.append(HeardLine("user", line))
+            elif line.fact and (text := line.words.split_by(line.fact)[0].strip()):
+                lines.append(HeardLine("agent", text))
+        return tuple(lines)
+
+    def _reply(self, reply_id: str) -> AgentLine:
+        line = self._replies.get(reply_id)
+        if line is None:
+            line = self._replies[reply_id] = AgentLine()
+            self._lines.append(line)
+            if len(self._replies) > LINES:
+                del self._replies[next(iter(self._replies))]
+        return line

@@ -1,0 +1,87 @@
+"""Which agent is tried next, how, and when: the ladder of resuming, renewing and falling back.
+
+Owns the order (reference: Voice Agent API, 2.7): the lost session with its resume token, once with the key,
+then a new session, then the route's next agent. Dialling is the runtime's.
+"""
+
+from typing import Final
+
+from gateway.contracts import AgentTerms
+from gateway.events import HeardLine, OpenAgent, Remedy
+
+RESUME_TRIES: Final = 5
+"""Attempts to reach a lost session before another agent takes over, when there is one."""
+SETTLED_S: Final = 10.0
+"""A session that lived this long was a success; its loss begins a new count."""
+
+
+class Ladder:
+    """The agents of one call, in the order in which they are tried."""
+
+    def __init__(self, agents: tuple[AgentTerms, ...]) -> None:
+        self._agents = agents
+        self._index = 0
+        self._tries = 0
+        self._rung = "new"
+        self._lost_at = 0.0
+        self._ready_at = float("-inf")
+
+    @property
+    def agent(self) -> AgentTerms:
+        """The agent in turn."""
+        return self._agents[self._index]
+
+    @property
+    def rung(self) -> str:
+        """How it is being opened: ``token``, ``key``, ``new``, or ``fallback`` for a later agent."""
+        return "fallback" if self._index and self._rung == "new" else self._rung
+
+    def first(self) -> OpenAgent:
+        """Begin with the first agent."""
+        return OpenAgent(self.agent.name)
+
+    def ready(self, now: float) -> None:
+        """The attempt succeeded."""
+        self._ready_at = now
+
+    def session_lost(self, remedy: Remedy, now: float, history: tuple[HeardLine, ...]) -> OpenAgent | None:
+        """A session that was ready is gone; None when nobody is left."""
+        self._lost_at = now
+        self._tries = 0 if now - self._ready_at >= SETTLED_S else self._tries + 1
+        if remedy == "fallback" or self._tries >= self.agent.tries:
+            return self._next(history)
+        self._rung = "token" if remedy == "resume" and self.agent.resume_s > 0 else "new"
+        return self._open(history)
+
+    def attempt_failed(self, remedy: Remedy, now: float, history: tuple[HeardLine, ...]) -> OpenAgent | None:
+        """An attempt to open an agent failed; None when nobody is left."""
+        self._tries += 1
+        if remedy == "fallback":
+            return self._next(history)
+        if self._rung == "new":
+            return self._next(history) if self._tries >= self.agent.tries else self._open(history)
+        expired = now - self._lost_at >= self.agent.resume_s
+        if remedy == "retry" and not expired:
+            # The host cannot be reached: a new session there could not either, another agent could.
+            return self._next(history) if self._tries >= RESUME_TRIES and self._has_next else self._open(())
+        self._rung = "key" if remedy == "resume" and self._rung == "token" and not expired else "new"
+        self._tries = 0
+        return self._open(history)
+
+    @property
+    def _has_next(self) -> bool:
+        return self._index + 1 < len(self._agents)
+
+    def _next(self, history: tuple[HeardLine, ...]) -> OpenAgent | None:
+        if not self._has_next:
+            return None
+        self._index += 1
+        self._tries = 0
+        self._rung = "new"
+        return self._open(history)
+
+    def _open(self, history: tuple[HeardLine, ...]) -> OpenAgent:
+        delay_s = min(0.25 * 2 ** (self._tries - 1), 5.0) if self._tries else 0.0
+        if self._rung == "new":
+            return OpenAgent(self.agent.name, after_s=delay_s, history=history)
+        return OpenAgent(self.agent.name, "key" if self._rung == "key" else "token", delay_s)

@@ -1,0 +1,370 @@
+"""The conversation: takes an event and the time, returns commands.
+
+Owns every decision about a call: whether its sides are connected, who may speak, what an interruption cuts
+off, when an ending is carried out. Refuses to wait or to look: time arrives as ``now``, the next moment of
+interest leaves as `CallMachine.deadline`, identifiers arrive inside events.
+
+Three facts make the phase: is the caller there, is the agent there, was an ending decided? Losing one side
+never ends a call by itself.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from gateway.audio import AUDIBLE_DBFS
+from gateway.call.catch_up import BURST_MS
+from gateway.call.conversation import FIRST_HOLD_AFTER_S, KEY_PAUSE_S, NEVER, Conversation
+from gateway.call.endings import Ending
+from gateway.call.watch import VOICE_DBFS
+from gateway.events import (
+    AgentForwarded,
+    AgentLost,
+    AgentReady,
+    AgentRefused,
+    AgentSaid,
+    AgentWarned,
+    AnyCommand,
+    AnyEvent,
+    CallerAnsweredTool,
+    CallerAudio,
+    CallerConfigured,
+    CallerForwarded,
+    CallerHeard,
+    CallerLeft,
+    CallerLost,
+    CallerPressed,
+    CallerPrompted,
+    CallerReturned,
+    CallStarted,
+    Clear,
+    ConfigurationAsked,
+    Configure,
+    ControlAnswered,
+    EndingAsked,
+    Forward,
+    GapClosed,
+    NoteAsked,
+    NoteTaken,
+    ReplyAsked,
+    ReplyAudio,
+    ReplyEnded,
+    ReplyStarted,
+    SendAudio,
+    SpeechStarted,
+    SpeechStopped,
+    StopRequested,
+    TimeReached,
+    ToolCalled,
+    ToolFinished,
+    UserSaid,
+    WatchdogFired,
+)
+
+GO_ON: Final = (
+    "The connection was interrupted for a moment. Go on from where you were cut off, without greeting again."
+)
+
+
+class _SessionUpdate(msgspec.Struct):
+    session: dict[str, Any] = {}
+
+
+class CallMachine(Conversation):
+    """One conversation, driven by one runner: what each event means.
+
+    Raises AssertionError on an anomaly when ``strict``, as the tests run it; else it is counted and ignored.
+    """
+
+    def receive(self, event: AnyEvent, now: float) -> list[AnyCommand]:
+        """Take an event, or the time; give what is to be done, in order. Nothing is done after the end."""
+        if self._ended:
+            return []
+        if isinstance(event, CallerAudio) and self._passes_through(event, now):
+            return [SendAudio(event.audio)]
+        self._out = []
+        self._handlers[type(event)](self, event, now)
+        if not self._ended:
+            self._advance(now)
+        self.deadline = self._next_deadline()
+        return self._out
+
+    # The caller
+
+    def _call_started(self, _event: CallStarted, now: float) -> None:
+        if self._started:
+            self._odd(_event, "the call has started already")
+            return
+        self._started = self._caller_up = True
+        self._limit_at = now + self._terms.call_s
+        self._hold_at = now + FIRST_HOLD_AFTER_S
+        self._watch.words(now)
+        self._open(self._ladder.first(), now)
+
+    def _passes_through(self, event: CallerAudio, now: float) -> bool:
+        """Nearly every event of a call: the caller sounds, the agent listens, and nothing else is due."""
+        if event.level >= VOICE_DBFS:
+            self._watch.caller_voice(self._terms.audio.ms(len(event.audio)))
+            if self._watch.is_deaf(self._ladder.agent):
+                return False
+        return self._agent_up and not self._catch_up.active and now < (self.deadline or NEVER)
+
+    def _caller_audio(self, event: CallerAudio, now: float) -> None:
+        if self._agent_up and not self._catch_up.active:
+            self._out.append(SendAudio(event.audio))
+        else:
+            newest_ms = self._ladder.agent.keep_s * 1000 if self._talked else BURST_MS
+            self._catch_up.keep(event, self._terms.audio.ms(len(event.audio)), newest_ms)
+        if self._watch.is_deaf(self._ladder.agent) and self._agent_up and self._ledger.idle:
+            self._watch.took_action()
+            self._remember(WatchdogFired("deaf_agent", "the caller speaks and the agent gives no sign"))
+            self._agent_gone("renew", now)
+
+    def _caller_pressed(self, event: CallerPressed, now: float) -> None:
+        self._watch.words(now)
+        if self._terms.dtmf == "ignore" or self._ending:
+            return
+        self._interrupt(now)
+        self._keys += event.digits
+        self._keys_at = now if "#" in event.digits else now + KEY_PAUSE_S
+
+    def _caller_heard(self, event: CallerHeard, now: float) -> None:
+        self._ledger.mark_returned(event.mark, now)
+
+    def _caller_lost(self, event: CallerLost, now: float) -> None:
+        if self._terms.closing_leaves or self._ending:
+            self._end("caller_left" if self._terms.closing_leaves else "caller_lost", event.reason, now)
+        elif self._caller_up:
+            self._caller_up = False
+            self._return_by = now + self._terms.return_s
+            self._ledger.rewind(now)
+
+    def _caller_returned(self, event: CallerReturned, now: float) -> None:
+        if self._caller_up:
+            self._odd(event, "the caller is there already")
+            return
+        self._caller_up = True
+        self._return_by = NEVER
+        self._watch.words(now)
+        if self._parked:
+            self._open(self._parked, now)
+
+    def _caller_left(self, event: CallerLeft, now: float) -> None:
+        self._end("caller_left", event.reason, now)
+
+    def _caller_configured(self, event: CallerConfigured, _now: float) -> None:
+        try:
+            session = msgspec.json.decode(event.raw, type=_SessionUpdate).session
+        except msgspec.DecodeError:
+            self._notice("session.update was not understood; send {'session': {…}}")
+            return
+        if refused := sorted(session.keys() - self._terms.client_may):
+            self._notice(f"the route keeps its own {', '.join(refused)}")
+        if allowed := {k: v for k, v in session.items() if k in self._terms.client_may}:
+            self._configure(msgspec.json.encode(allowed).decode())
+
+    def _caller_prompted(self, event: CallerPrompted, _now: float) -> None:
+        self._ask(event.instructions)
+
+    def _caller_answered_tool(self, event: CallerAnsweredTool, _now: float) -> None:
+        self._notice(f"no tool call {event.tool_call_id!r} waits for an answer from this client")
+
+    def _caller_forwarded(self, event: CallerForwarded, _now: float) -> None:
+        if self._agent_up:
+            self._out.append(Forward(event.raw))
+
+    # The agent
+
+    def _agent_ready(self, event: AgentReady, now: float) -> None:
+        if self._agent_up:
+            self._odd(event, "the agent is ready already")
+            return
+        agent = self._ladder.agent
+        self._agent_up = True
+        self._ready_by = self._hold_at = NEVER
+        self._ladder.ready(now)
+        self._watch.new_session()
+        if self._ledger.drop_clips(now):
+            self._out.append(Clear())
+        self._tell(event)
+        if self._talked:
+            self._tools.resumed() if event.resumed else self._tools.session_gone()
+            self._remember(GapClosed(round((now - self._gap_at) * 1000, 1), self._ladder.rung, agent.name))
+            waits_for_us = self._cut_off or self._history.unanswered
+            if waits_for_us and not self._tools.pending and not self._catch_up.holds_voice:
+                self._ask(GO_ON)
+        self._talked = True
+        self._cut_off = False
+        self._catch_up.start(agent.rate, now)
+
+    def _agent_lost(self, event: AgentLost, now: float) -> None:
+        self._agent_gone(event.remedy, now)
+
+    def _agent_refused(self, event: AgentRefused, now: float) -> None:
+        self._agent_gone(event.remedy, now)
+
+    def _speech_started(self, event: SpeechStarted, now: float) -> None:
+        self._watch.agent_sign()
+        self._floor.user_speaking = True
+        self._may_give_results = False
+        if self._ladder.agent.interruptible and self._ledger.holds_unheard_voice(now):
+            self._interrupt(now)
+        self._tell(event)
+        self._cancel_ending()
+
+    def _speech_stopped(self, event: SpeechStopped, _now: float) -> None:
+        self._watch.agent_sign()
+        self._floor.user_speaking = False
+        self._tell(event)
+
+    def _user_said(self, event: UserSaid, now: float) -> None:
+        self._watch.agent_sign()
+        if event.final:
+            self._watch.words(now)
+            self._floor.user_speaking = False
+            self._history.user_said(event.text)
+        self._tell(event)
+
+    def _reply_started(self, event: ReplyStarted, now: float) -> None:
+        self._watch.agent_sign()
+        self._floor.user_speaking = False
+        self._floor.begin(event.reply_id, now)
+        self._tools.shown()
+        self._may_give_results = False
+        self._tell(event)
+
+    def _reply_audio(self, event: ReplyAudio, now: float) -> None:
+        reply_id = event.reply_id or self._floor.current
+        if self._floor.is_late(reply_id) or (self._ending and self._ending.firm):
+            return
+        if not reply_id:
+            self._odd(event, "sound without a reply")
+            return
+        self._floor.begin(reply_id, now)
+        reply = self._floor.sign(reply_id, now)
+        if reply and event.level >= AUDIBLE_DBFS:
+            reply.audible = True
+            self._watch.words(now)
+        self._ledger.add(reply_id, event.audio, self._terms.audio.ms(len(event.audio)), event.level)
+
+    def _agent_said(self, event: AgentSaid, now: float) -> None:
+        self._history.agent_said(event)
+        if (reply := self._floor.sign(event.reply_id, now)) and event.text.strip():
+            reply.worded = True
+        self._tell(event)
+
+    def _reply_ended(self, event: ReplyEnded, now: float) -> None:
+        reply_id = event.reply_id or self._floor.current
+        reply = self._floor.end(reply_id)
+        if event.interrupted:
+            if self._ladder.agent.interruptible and self._ledger.holds_unheard_voice(now):
+                self._interrupt(now)
+                self._cancel_ending()
+            self._out += self._tools.reply_interrupted(reply_id)
+        self._ledger.complete(reply_id)
+        if reply is None:
+            return  # a duplicate is ordinary (13.2)
+        self._may_give_results = True
+        if not (event.interrupted or reply.audible or reply.worded or reply.tool_called):
+            self._watch.silent_reply(now)
+        self._tell(event)
+
+    def _tool_called(self, event: ToolCalled, now: float) -> None:
+        self._watch.agent_sign()
+        if reply := self._floor.sign(self._floor.current, now):
+            reply.tool_called = True
+        self._tell(event)
+        self._out += self._tools.called(event, self._floor.current)
+
+    def _agent_warned(self, event: AgentWarned, _now: float) -> None:
+        if event.code == "audio_rate_violation":
+            self._catch_up.slow_down()
+        self._tell(event)
+
+    def _agent_forwarded(self, event: AgentForwarded, _now: float) -> None:
+        self._tell(event)
+
+    # The house
+
+    def _tool_finished(self, event: ToolFinished, now: float) -> None:
+        self._tools.finished(event)
+        for reply in self._floor.replies.values():
+            reply.last_sign_at = now
+            reply.tool_called = self._tools.pending
+
+    def _ending_asked(self, event: EndingAsked, now: float) -> None:
+        if self._ending is None:
+            reason = "agent_hung_up" if event.kind == "hang_up" else "transferred"
+            self._ending = Ending(event, reason, now, self._terms.goodbye_s, firm=not self._agent_up)
+
+    def _reply_asked(self, event: ReplyAsked, _now: float) -> None:
+        self._ask(event.instructions)
+
+    def _configuration_asked(self, event: ConfigurationAsked, _now: float) -> None:
+        self._configure(event.session)
+
+    def _note_asked(self, event: NoteAsked, _now: float) -> None:
+        self._remember(NoteTaken(event.text))
+
+    def _control_answered(self, event: ControlAnswered, now: float) -> None:
+        if event.action != "transfer" or not self._ending or not self._ending.committed:
+            return
+        if event.succeeded:
+            self._end("transferred", event.detail, now)
+        else:
+            self._transfer_failed(event.detail)
+
+    def _stop_requested(self, event: StopRequested, now: float) -> None:
+        if not self._started:
+            self._end("stopped", event.reason, now)
+        elif not (self._ending and self._ending.firm):
+            self._end_by_house("stopped", now)
+
+    def _time_reached(self, _event: TimeReached, _now: float) -> None:
+        """Nothing but time has passed; `receive` lets it."""
+
+    # Words to both sides
+
+    def _configure(self, session: str) -> None:
+        if self._agent_up:
+            self._out.append(Configure(session))
+
+    def _notice(self, sentence: str) -> None:
+        raw = msgspec.json.encode({"type": "talkpath.notice", "message": sentence}).decode()
+        self._tell(AgentForwarded(raw))
+
+    _handlers: ClassVar[dict[type, Callable[[Any, Any, float], None]]] = {
+        CallStarted: _call_started,
+        CallerAudio: _caller_audio,
+        CallerPressed: _caller_pressed,
+        CallerHeard: _caller_heard,
+        CallerLost: _caller_lost,
+        CallerReturned: _caller_returned,
+        CallerLeft: _caller_left,
+        CallerConfigured: _caller_configured,
+        CallerPrompted: _caller_prompted,
+        CallerAnsweredTool: _caller_answered_tool,
+        CallerForwarded: _caller_forwarded,
+        AgentReady: _agent_ready,
+        SpeechStarted: _speech_started,
+        SpeechStopped: _speech_stopped,
+        UserSaid: _user_said,
+        ReplyStarted: _reply_started,
+        ReplyAudio: _reply_audio,
+        AgentSaid: _agent_said,
+        ReplyEnded: _reply_ended,
+        ToolCalled: _tool_called,
+        AgentWarned: _agent_warned,
+        AgentForwarded: _agent_forwarded,
+        AgentLost: _agent_lost,
+        AgentRefused: _agent_refused,
+        ToolFinished: _tool_finished,
+        EndingAsked: _ending_asked,
+        ReplyAsked: _reply_asked,
+        ConfigurationAsked: _configuration_asked,
+        NoteAsked: _note_asked,
+        ControlAnswered: _control_answered,
+        StopRequested: _stop_requested,
+        TimeReached: _time_reached,
+    }

@@ -1,0 +1,141 @@
+"""The tool ledger: which tools run, whose results are held, sent and delivered.
+
+Owns the rules of when a result goes to the agent and that no tool runs twice. Running a tool is the
+runtime's. A result counts as delivered when a later reply shows that the agent has taken it.
+"""
+
+from collections.abc import Set as AbstractSet
+from enum import StrEnum
+from typing import Final
+
+from gateway.events import (
+    AbandonTool,
+    AnyCommand,
+    AskReply,
+    RunTool,
+    SendResult,
+    ToolCalled,
+    ToolFinished,
+)
+
+MEMORY: Final = 256
+"""Calls remembered, so that a repeated request is recognised."""
+
+
+class State(StrEnum):
+    """Where a tool call stands."""
+
+    RUNNING = "running"
+    HELD = "held"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    ABANDONED = "abandoned"
+
+
+class ToolCall:
+    """One request of the agent."""
+
+    __slots__ = ("name", "orphaned", "reply_id", "result", "state", "tool_call_id")
+
+    def __init__(self, called: ToolCalled, reply_id: str) -> None:
+        self.tool_call_id = called.tool_call_id
+        self.name = called.name
+        self.reply_id = reply_id
+        self.state = State.RUNNING
+        self.result: SendResult | None = None
+        self.orphaned = False
+        """The session that asked is gone; its successor is told the result in words."""
+
+
+class ToolLedger:
+    """The tool calls of one call."""
+
+    def __init__(self, cancellable: AbstractSet[str]) -> None:
+        self._cancellable = cancellable
+        self._calls: dict[str, ToolCall] = {}
+
+    def called(self, event: ToolCalled, reply_id: str) -> list[AnyCommand]:
+        """The agent wants a tool run; a repeated request runs nothing and may only repeat the answer."""
+        if event.informational:
+            return []
+        if known := self._calls.get(event.tool_call_id):
+            return [known.result] if known.result and known.state is State.SENT else []
+        self._calls[event.tool_call_id] = ToolCall(event, reply_id)
+        self._forget()
+        return [RunTool(event.tool_call_id, event.name, event.arguments)]
+
+    def finished(self, event: ToolFinished) -> None:
+        """A tool has come to its end; `release` sends the result when its time has come."""
+        call = self._calls.get(event.tool_call_id)
+        if call is None or call.state is not State.RUNNING:
+            return
+        call.result = SendResult(event.tool_call_id, event.result, event.failed)
+        call.state = State.HELD
+
+    def release(self) -> list[AnyCommand]:
+        """Give the results that are held; asked for only while the agent may be given them."""
+        out: list[AnyCommand] = []
+        for call in self._calls.values():
+            if call.state is State.HELD and call.result:
+                call.state = State.SENT
+                out.append(_in_words(call) if call.orphaned else call.result)
+        return out
+
+    def shown(self) -> None:
+        """The agent has begun a reply: it has taken every result that was sent."""
+        for call in self._calls.values():
+            if call.state is State.SENT:
+                call.state = State.DELIVERED
+
+    def reply_interrupted(self, reply_id: str) -> list[AnyCommand]:
+        """The caller interrupted a reply: nobody waits for the tools it called, and held results go."""
+        out: list[AnyCommand] = []
+        for call in self._calls.values():
+            if call.reply_id == reply_id and call.state in {State.RUNNING, State.HELD}:
+                out += self._abandon(call)
+        return out
+
+    def resumed(self) -> None:
+        """The session that was lost goes on: what it never took is sent again."""
+        for call in self._calls.values():
+            if call.state is State.SENT:
+                call.state = State.HELD
+
+    def session_gone(self) -> None:
+        """Another session takes over: it cannot be given results, but it can be told of them."""
+        for call in self._calls.values():
+            if call.state in {State.RUNNING, State.HELD, State.SENT}:
+                call.orphaned = True
+                call.state = State.HELD if call.result else State.RUNNING
+
+    def abandon_all(self) -> list[AnyCommand]:
+        """The call is over."""
+        return [
+            c for call in self._calls.values() if call.state is State.RUNNING for c in self._abandon(call)
+        ]
+
+    @property
+    def pending(self) -> bool:
+        """Whether a tool is running or a result waits to be sent."""
+        return any(call.state in {State.RUNNING, State.HELD} for call in self._calls.values())
+
+    def _abandon(self, call: ToolCall) -> list[AnyCommand]:
+        was_running = call.state is State.RUNNING
+        call.state = State.ABANDONED
+        # a half-made booking is worse than an unheard answer: a tool runs to its end unless it says otherwise
+        return [AbandonTool(call.tool_call_id, cancel=call.name in self._cancellable)] if was_running else []
+
+    def _forget(self) -> None:
+        while len(self._calls) > MEMORY:
+            done = (i for i, c in self._calls.items() if c.state in {State.DELIVERED, State.ABANDONED})
+            if (oldest := next(done, None)) is None:
+                return
+            del self._calls[oldest]
+
+
+def _in_words(call: ToolCall) -> AskReply:
+    assert call.result is not None  # noqa: S101 - held calls have one
+    return AskReply(
+        f"The tool {call.name}, asked for before the connection was interrupted, has answered: "
+        f"{call.result.result} Go on from there."
+    )

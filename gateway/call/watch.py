@@ -1,0 +1,90 @@
+"""The watches of one call: what should have happened by now and has not.
+
+Owns the clocks; what follows when one runs out is the machine's. A muted line that sends comfort noise must
+not look like a conversation, so silence is counted from words and replies, not from sound on the line.
+"""
+
+from typing import Final
+
+from gateway.call.floor import Floor
+from gateway.contracts import AgentTerms
+
+VOICE_DBFS: Final = -40.0
+"""Level at which a frame of the caller counts as voice for the deaf-agent watch."""
+NUDGE_S: Final = 3.0
+"""How long a reply that was silent may be followed by nothing before the agent is asked again."""
+
+
+class Watch:
+    """Clocks of one call; every method takes the moment."""
+
+    def __init__(self, silence_s: float) -> None:
+        self._silence_s = silence_s
+        self._words_at = 0.0
+        self._unanswered_ms = 0.0
+        self._was_deaf = False
+        self._nudge_at: float | None = None
+
+    def words(self, now: float) -> None:
+        """Somebody said something, or pressed a key."""
+        self._words_at = now
+
+    def agent_sign(self) -> None:
+        """The agent has heard the caller, or answers."""
+        self._unanswered_ms = 0.0
+        self._was_deaf = False
+        self._nudge_at = None
+
+    def caller_voice(self, ms: float) -> None:
+        """The caller's side sounds like a voice."""
+        self._unanswered_ms += ms
+
+    def is_deaf(self, agent: AgentTerms) -> bool:
+        """Whether the agent must have heard something by now; only once until it gives a sign."""
+        return self._unanswered_ms >= agent.deaf_s * 1000 and not self._was_deaf
+
+    def took_action(self) -> None:
+        """The deaf agent's session is being replaced; a second one in a row is not."""
+        self._was_deaf = True
+
+    def new_session(self) -> None:
+        """Another session begins to listen."""
+        self._unanswered_ms = 0.0
+
+    def silent_reply(self, now: float) -> None:
+        """A reply ended without a word or a sound."""
+        self._nudge_at = now + NUDGE_S
+
+    def nudge_due(self, now: float) -> bool:
+        """Whether the agent must be asked again; True once."""
+        if self._nudge_at is None or now < self._nudge_at:
+            return False
+        self._nudge_at = None
+        return True
+
+    def line_is_silent(self, now: float) -> bool:
+        """Whether nobody has said anything for too long."""
+        return now >= self.line_due_at
+
+    @staticmethod
+    def stalled(floor: Floor, agent: AgentTerms, now: float) -> list[str]:
+        """Replies that began and of which nothing comes any more."""
+        limit_s = agent.stalled_reply_s
+        return [
+            r.reply_id
+            for r in floor.replies.values()
+            if now >= r.last_sign_at + limit_s and not r.tool_called
+        ]
+
+    @property
+    def line_due_at(self) -> float:
+        """When silence on the line runs out."""
+        return self._words_at + self._silence_s
+
+    def agent_due_at(self, floor: Floor, agent: AgentTerms) -> float:
+        """When a clock of the agent runs out next."""
+        due = self._nudge_at if self._nudge_at is not None else float("inf")
+        for reply in floor.replies.values():
+            if not reply.tool_called:
+                due = min(due, reply.last_sign_at + agent.stalled_reply_s)
+        return due
