@@ -188,8 +188,8 @@ def record_wav(result: CallResult) -> bytes:
     heard = memoryview(to_pcm16(result.heard_audio, result.format.encoding)).cast("h")
     both = bytearray(4 * max(len(said), len(heard)))
     samples = memoryview(both).cast("h")
-    samples[: 2 * len(said) : 2] = said  # type: ignore[index]
-    samples[1 : 2 * len(heard) : 2] = heard  # type: ignore[index]
+    samples[: 2 * len(said) : 2] = said
+    samples[1 : 2 * len(heard) : 2] = heard
     return write_wav(bytes(both), result.format.rate_hz, channels=2)
 
 

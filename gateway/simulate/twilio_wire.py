@@ -105,7 +105,7 @@ class StreamWire:
         if isinstance(message, bytes):
             return Refused(BINARY_MESSAGE, f"a binary message of {len(message)} bytes was sent")
         try:
-            sent = _SENT.decode(message)
+            sent: Media | Mark | Clear = _SENT.decode(message)
         except (msgspec.DecodeError, UnicodeError) as error:
             return Refused(INVALID_MESSAGE, f"the message is not valid ({error}): {message[:120]}")
         if sent.stream_sid != self.stream_sid:

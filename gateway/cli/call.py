@@ -1,0 +1,239 @@
+"""``talkpath call``: a simulated caller that talks to a gateway and shows what a person would have heard."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+from typer.core import TyperCommand
+
+from gateway.errors import ConfigError
+from gateway.simulate import CallResult, CallScript, PcmCaller, TwilioCaller, Utterance
+from gateway.simulate.phone import record_wav
+from gateway.simulate.report import note_line, summary, tables
+from gateway.simulate.twilio import DEFAULT_CALLEE, DEFAULT_CALLER
+from gateway.simulate.voice import VoiceError, keys, recording, sentence
+
+_ORDER: Final = "talkpath.call.order"
+_LATER: Final = {"vonage", "browser"}
+
+
+class OrderedCommand(TyperCommand):
+    """Remembers in which order ``--audio``, ``--say``, ``--dtmf`` and ``--barge-in-after`` were given."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as always, and leave the order in the context."""
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        ctx.meta[_ORDER] = [parameter.name for parameter in order]
+        return super().parse_args(ctx, args)
+
+
+COMMAND_CLASS: Final = OrderedCommand
+"""How to register `call`: ``app.command("call", cls=COMMAND_CLASS)(call)``."""
+
+
+class Spoken(msgspec.Struct, frozen=True):
+    """What the options give to say, and the order they came in."""
+
+    order: list[str]
+    """Names of options as they were given; empty when that is not known."""
+    audio: list[str]
+    """WAV files."""
+    say: list[str]
+    """Texts."""
+    dtmf: list[str]
+    """Keys."""
+    barge_in_after: list[float]
+    """Seconds."""
+
+    def utterances(self) -> tuple[Utterance, ...]:
+        """Everything to say.
+
+        In the order of the options. Where that is not known: recordings, then texts, then keys, and the
+        barge-in is by the second of them, by the only one where there is one.
+        """
+        waiting: dict[str, list[Any]] = {
+            "audio": list(self.audio),
+            "say": list(self.say),
+            "dtmf": list(self.dtmf),
+            "barge_in_after": list(self.barge_in_after),
+        }
+        order = [name for name in self.order if name in waiting] or self._usual_order()
+        makers: dict[str, Any] = {"audio": recording, "say": sentence, "dtmf": keys}
+        said: list[Utterance] = []
+        over: float | None = None
+        for name in order:
+            value = waiting[name].pop(0)
+            if name == "barge_in_after":
+                over = value
+                continue
+            said.append(msgspec.structs.replace(makers[name](value), over_after_s=over))
+            over = None
+        if over is not None:
+            raise VoiceError("--barge-in-after is followed by nothing to say; put --audio or --say behind it")
+        return tuple(said)
+
+    def _usual_order(self) -> list[str]:
+        order = ["audio"] * len(self.audio) + ["say"] * len(self.say) + ["dtmf"] * len(self.dtmf)
+        for _ in self.barge_in_after[:1]:
+            order.insert(min(1, len(order) - 1) if order else 0, "barge_in_after")
+        return order
+
+
+Url = Annotated[str, typer.Argument(help="The gateway, such as http://127.0.0.1:8080; a path in it is kept.")]
+As = Annotated[str, typer.Option("--as", help="Which caller to be: twilio or pcm.", metavar="twilio|pcm")]
+Config = Annotated[Path | None, typer.Option(help="The gateway's gateway.yaml, for the carrier's secrets.")]
+Audio = Annotated[
+    list[str] | None, typer.Option(help="WAV file to say, or the name of a shipped one; repeatable.")
+]
+Say = Annotated[list[str] | None, typer.Option(help="Text to say with flite or espeak-ng; repeatable.")]
+Dtmf = Annotated[list[str] | None, typer.Option(help="Keys to press (twilio); repeatable.")]
+BargeIn = Annotated[
+    list[float] | None,
+    typer.Option(help="The next utterance talks over the agent, this many seconds after it is heard."),
+]
+Record = Annotated[Path | None, typer.Option(help="Stereo WAV file to write: left said, right heard.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Caller = Annotated[str | None, typer.Option(help="The calling number.")]
+Callee = Annotated[str | None, typer.Option(help="The called number.")]
+SampleRate = Annotated[int, typer.Option(help="pcm: 8000, 16000, 24000, 44100 or 48000.")]
+Encoding = Annotated[str, typer.Option(help="pcm: pcm_s16le, pcm_mulaw or pcm_alaw.")]
+Events = Annotated[bool, typer.Option(help="pcm: ask for the conversation's events.")]
+Key = Annotated[str | None, typer.Option(help="pcm: a gateway key.")]
+MaxSeconds = Annotated[float, typer.Option(help="Hang up at the latest after this.", min=0.1)]
+
+
+def call(
+    ctx: typer.Context,
+    url: Url,
+    *,
+    as_: As,
+    config: Config = None,
+    audio: Audio = None,
+    say: Say = None,
+    dtmf: Dtmf = None,
+    barge_in_after: BargeIn = None,
+    record: Record = None,
+    json: Json = False,
+    caller: Caller = None,
+    callee: Callee = None,
+    sample_rate: SampleRate = 16000,
+    encoding: Encoding = "pcm_s16le",
+    events: Events = True,
+    key: Key = None,
+    max_seconds: MaxSeconds = 60.0,
+) -> None:
+    """Call a gateway as a phone or a PCM client would; show what was said, what was heard and how late.
+
+    Utterances are said in the order in which they are given, each when the agent has finished its reply to the
+    one before; after the last answer the caller hangs up. Exit code 0: the agent was heard; 1: it was not, or
+    the call failed; 2: wrong usage.
+
+    Example: talkpath call http://127.0.0.1:8080 --as twilio --audio goforward.wav --barge-in-after 1 --say stop
+    """
+    _check_usage(as_, dtmf, record)
+    console = Console(highlight=False, soft_wrap=True)
+    plan: dict[str, Any] = {"observer": None if json else lambda note: console.print(note_line(note))}
+    try:
+        spoken = Spoken(ctx.meta.get(_ORDER, []), audio or [], say or [], dtmf or [], barge_in_after or [])
+        plan["script"] = CallScript(utterances=spoken.utterances(), max_s=max_seconds)
+        if as_ == "twilio":
+            plan |= {"caller": caller or DEFAULT_CALLER, "callee": callee or DEFAULT_CALLEE}
+            plan |= _twilio_account(config)
+        else:
+            plan |= {"caller": caller, "callee": callee, "key": key or _gateway_key(config)}
+            plan |= {"rate_hz": sample_rate, "encoding": encoding, "events": events}
+        one = TwilioCaller(url, **plan) if as_ == "twilio" else PcmCaller(url, **plan)
+    except (VoiceError, ValueError, OSError, ConfigError) as error:
+        _refuse(str(error))
+    _report(asyncio.run(_run(one)), console, record, as_json=json)
+
+
+async def _run(one: TwilioCaller | PcmCaller) -> CallResult:
+    """Make the call; an interrupt from the keyboard hangs up."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, one.hang_up)
+    return await one.run()
+
+
+def _check_usage(as_: str, dtmf: list[str] | None, record: Path | None) -> None:
+    if as_ not in ("twilio", "pcm"):
+        known = "is not there yet" if as_ in _LATER else "is no caller we know"
+        _refuse(f"--as {as_} {known}; use --as twilio or --as pcm")
+    if as_ == "pcm" and dtmf:
+        _refuse("the pcm dialect has no keys to press; leave --dtmf out or use --as twilio")
+    if record is not None and (record.is_dir() or not record.absolute().parent.is_dir()):
+        _refuse(f"--record {record} cannot be written there; name a file in a folder that exists")
+
+
+def _configured(config: Path | None) -> Path | None:
+    """The configuration that ``serve`` would read in this place, if there is one."""
+    if config is not None:
+        return config
+    if named := os.environ.get("TALKPATH_CONFIG"):
+        return Path(named)
+    return Path("gateway.yaml") if Path("gateway.yaml").is_file() else None
+
+
+def _twilio_account(config: Path | None) -> dict[str, Any]:
+    """Who signs, with what, for which public address."""
+    from gateway.runtime.config import development_secret, load_settings  # noqa: PLC0415 - only this caller needs it
+
+    path = _configured(config)
+    if path is None:
+        return {"token": development_secret()}
+    settings = load_settings(path)
+    twilio = settings.adapters.get("twilio")
+    tokens = getattr(twilio, "auth_token", ())
+    if not tokens:
+        if not settings.is_default:
+            raise ValueError(
+                f"{path} has no adapters.twilio.auth_token; set it, as the call is signed with it"
+            )
+        return {"token": development_secret()}
+    account: dict[str, Any] = {"token": tokens[0].reveal(), "public_url": settings.server.public_url or None}
+    if account_sid := getattr(twilio, "account_sid", ""):
+        account["account_sid"] = str(account_sid)
+    return account
+
+
+def _gateway_key(config: Path | None) -> str | None:
+    """The first configured gateway key that may connect."""
+    path = _configured(config)
+    if path is None:
+        return None
+    from gateway.runtime.config import load_settings  # noqa: PLC0415 - only with a configuration
+
+    allowed = (one for one in load_settings(path).access.keys if "connect" in one.may and one.key)
+    return next((one.key[0].reveal() for one in allowed), None)
+
+
+def _report(result: CallResult, console: Console, record: Path | None, *, as_json: bool) -> None:
+    """Print, record, and leave with the exit code."""
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(summary(result)), indent=2).decode())
+    else:
+        for part in tables(result):
+            console.print(part)
+    if record is not None:
+        try:
+            record.write_bytes(record_wav(result))
+        except OSError as error:
+            _fail(f"--record {record} could not be written ({error.strerror})")
+    if result.failure is not None:
+        _fail(f"the call failed: {result.failure}")
+    if not result.agent_was_heard:
+        _fail("the agent was not heard; look at the gateway's log, or try talkpath check")
+
+
+def _refuse(sentence_for_people: str) -> NoReturn:
+    typer.echo(f"talkpath call: {sentence_for_people}", err=True)
+    raise typer.Exit(2)
+
+
+def _fail(sentence_for_people: str) -> NoReturn:
+    typer.echo(f"talkpath call: {sentence_for_people}", err=True)
+    raise typer.Exit(1)
