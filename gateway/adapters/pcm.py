@@ -1,0 +1,338 @@
+"""Raw PCM clients: binary frames both ways, and on request the Voice Agent API's events as text.
+
+Owns the dialect of contract section 5: what the address may ask for, the few text messages that every client has,
+and with ``events=1`` the events that are not audio. Refuses to guess a format. The agent's session id, its resume
+token and its configuration are never shown: a client knows the call by our own id.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from gateway.audio import AudioFormat, Encoding, level_dbfs
+from gateway.contracts import Adapter, Upgrade
+from gateway.errors import WireError
+from gateway.events import (
+    AgentForwarded,
+    AgentReady,
+    AgentSaid,
+    AgentWarned,
+    CallerAnsweredTool,
+    CallerAudio,
+    CallerConfigured,
+    CallerForwarded,
+    CallerLeft,
+    CallerPrompted,
+    CallInfo,
+    CallStarted,
+    Clear,
+    Command,
+    Event,
+    HangUp,
+    Play,
+    ReplyEnded,
+    ReplyStarted,
+    SpeechStarted,
+    SpeechStopped,
+    Tell,
+    TellHeard,
+    ToolCalled,
+    UserSaid,
+)
+from gateway.hookspecs import hookimpl
+from gateway.settings import AdapterSettings, Settings
+
+NAME: Final = "pcm"
+ENCODINGS: Final[Mapping[str, Encoding]] = {
+    "pcm_s16le": "pcm16",
+    "linear16": "pcm16",
+    "l16": "pcm16",
+    "pcm16": "pcm16",
+    "s16le": "pcm16",
+    "pcm_mulaw": "mulaw",
+    "mulaw": "mulaw",
+    "ulaw": "mulaw",
+    "pcmu": "mulaw",
+    "pcm_alaw": "alaw",
+    "alaw": "alaw",
+    "pcma": "alaw",
+}
+"""Names of encodings in the address: ours, and those of peers (reference: carriers, 14)."""
+RATES_HZ: Final = (8000, 16000, 24000, 44100, 48000)
+"""Rates that an address may ask for."""
+
+_OWN_QUERY: Final = frozenset(
+    {"encoding", "sample_rate", "sample-rate", "rate", "events", "caller", "callee", "token"}
+)
+_LONGEST_HEADER: Final = 4096
+# msgspec reports bad JSON and wrong types as its own error, deep nesting and lone surrogates as Python's
+_UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeError)
+
+
+class PcmSettings(AdapterSettings, frozen=True, kw_only=True):
+    """The section ``adapters.pcm``; it has no keys."""
+
+
+class _Peek(Struct):
+    type: str
+
+
+class _Sound(Struct):
+    audio: bytes
+
+
+class _Prompt(Struct):
+    instructions: str | None = None
+
+
+class _Result(Struct):
+    call_id: str
+    result: str
+    is_error: bool = False
+
+
+_PEEK: Final = msgspec.json.Decoder(_Peek)
+_SOUND: Final = msgspec.json.Decoder(_Sound)
+_PROMPT: Final = msgspec.json.Decoder(_Prompt)
+_RESULT: Final = msgspec.json.Decoder(_Result)
+
+
+class PcmCodec:
+    """One connection of a raw PCM client.
+
+    There is no start message: call `opening` when the socket is open.
+
+    Raises:
+        WireError: when the address asks for a format that the dialect does not have; names what it has.
+    """
+
+    def __init__(self, upgrade: Upgrade, _settings: PcmSettings) -> None:
+        query = upgrade.query
+        self._format = _format(query)
+        self._shows_events = _switch(query, "events")
+        self._info = CallInfo(
+            call_id=upgrade.call_id,
+            adapter=NAME,
+            audio=self._format,
+            caller=upgrade.caller or query.get("caller", ""),
+            callee=upgrade.callee or query.get("callee", ""),
+            carrier_call_id=upgrade.carrier_call_id,
+            parameters={
+                **{name: value for name, value in query.items() if name not in _OWN_QUERY},
+                **upgrade.parameters,
+            },
+        )
+        self._head: bytes | None = b""  # the first bytes, until it is clear that they are no WAV header
+        self._rest = b""  # half a sample
+
+    def opening(self) -> list[Event]:
+        """Events of a connection that has just been opened."""
+        return [CallStarted(self._info)]
+
+    def decode(self, message: str | bytes) -> list[Event]:
+        """Read a message: audio of any size, or one of the few texts.
+
+        Raises:
+            WireError: when the text cannot be read or is not for this dialect, in one sentence.
+        """
+        if isinstance(message, bytes):
+            return self._sound(message)
+        try:
+            kind = _PEEK.decode(message).type
+        except _UNREADABLE as error:
+            raise WireError(
+                "text messages are JSON objects with a `type`; send audio as binary messages"
+            ) from error
+        if kind == "session.end":
+            return [CallerLeft("the client ended the session")]
+        if not self._shows_events:
+            raise WireError(
+                "only `session.end` is understood as text here; add events=1 to the address to send events"
+            )
+        try:
+            return self._event(kind, message)
+        except _UNREADABLE as error:
+            raise WireError(f"the `{kind}` message cannot be read: {error}") from error
+
+    def encode(self, command: Command) -> list[str | bytes]:
+        """Write a command: audio as binary; everything else but a clear only for clients that asked for events."""
+        match command:
+            case Play(audio=audio):
+                return [audio]
+            case Clear():
+                return [_json({"type": "talkpath.clear"})]
+            case Tell(event) if self._shows_events:
+                return _told(event, self._info.call_id)
+            case TellHeard(fact) if self._shows_events:
+                heard = {
+                    name: getattr(fact, name)
+                    for name in ("reply_id", "heard_ms", "sent_ms", "confirmed", "interrupted")
+                }
+                return [_json({"type": "talkpath.heard", **heard})]
+            case HangUp() if self._shows_events:
+                return [_json({"type": "session.ended"})]
+        return []
+
+    def refuse(self, sentence: str) -> list[str | bytes]:
+        """Say in the dialect that a message was not understood; only clients that asked for events are told."""
+        if not self._shows_events:
+            return []
+        return [_json({"type": "session.error", "code": "invalid_format", "message": sentence})]
+
+    def _event(self, kind: str, message: str) -> list[Event]:
+        match kind:
+            case "input.audio":
+                return self._sound(_SOUND.decode(message).audio)
+            case "reply.create":
+                return [CallerPrompted(_PROMPT.decode(message).instructions or "", message)]
+            case "tool.result":
+                answer = _RESULT.decode(message)
+                return [CallerAnsweredTool(answer.call_id, answer.result, answer.is_error)]
+            case "session.update":
+                return [CallerConfigured(message)]
+            case "session.resume":
+                raise WireError(
+                    "a raw PCM connection cannot resume a session; use the address /v1/ws/browser"
+                )
+        if kind.startswith("talkpath."):
+            return []  # ours, and optional; the agent's provider would not know it
+        return [CallerForwarded(message)]
+
+    def _sound(self, audio: bytes) -> list[Event]:
+        if self._head is not None:
+            audio = self._without_header(self._head + audio)
+        if self._format.sample_bytes == 2:
+            audio = self._rest + audio
+            whole = len(audio) & ~1
+            audio, self._rest = audio[:whole], audio[whole:]
+        if not audio:
+            return []
+        return [CallerAudio(audio, level_dbfs(audio, self._format))]
+
+    def _without_header(self, audio: bytes) -> bytes:
+        """Strip a WAV header, which some clients send although the audio is raw; waits until it is complete."""
+        start = _header_bytes(audio)
+        if start is None and len(audio) < _LONGEST_HEADER:
+            self._head = audio
+            return b""
+        self._head = None
+        return audio[start or 0 :]
+
+
+def _header_bytes(audio: bytes) -> int | None:
+    """Size of the WAV header in front of ``audio``, 0 when there is none; None while that cannot be told."""
+    if not audio.startswith(b"RIFF"[: len(audio)]) or audio[8:12] != b"WAVE"[: len(audio[8:12])]:
+        return 0
+    at = 12
+    while len(audio) >= at + 8:
+        if audio[at : at + 4] == b"data":
+            return at + 8
+        size = int.from_bytes(audio[at + 4 : at + 8], "little")
+        at += 8 + size + size % 2
+    return None
+
+
+def _format(query: Mapping[str, str]) -> AudioFormat:
+    name = query.get("encoding", "pcm_s16le").strip().lower()
+    if name not in ENCODINGS:
+        raise WireError(f"encoding {name[:40]!r} is not known here; use pcm_s16le, pcm_mulaw or pcm_alaw")
+    given = (query[key] for key in ("sample_rate", "sample-rate", "rate") if key in query)
+    rate = next(given, "16000").strip()
+    if rate not in map(str, RATES_HZ):
+        raise WireError(f"sample_rate {rate[:40]!r} is not offered; use {', '.join(map(str, RATES_HZ))}")
+    return AudioFormat(ENCODINGS[name], int(rate))
+
+
+def _switch(query: Mapping[str, str], name: str) -> bool:
+    value = query.get(name, "0").strip().lower()
+    if value not in ("0", "1", "false", "true"):
+        raise WireError(f"{name}={value[:40]!r} is neither 0 nor 1; use {name}=1 to switch it on")
+    return value in ("1", "true")
+
+
+def _told(event: Event, call_id: str) -> list[str | bytes]:
+    """Messages of the Voice Agent API that show an agent's event (reference: Voice Agent API, 4)."""
+    match event:
+        case AgentReady():
+            # the original holds the provider's session id and resume token, and the route's configuration
+            return [_json({"type": "session.ready", "session_id": call_id})]
+        case AgentWarned(code, message):
+            return [_json({"type": "session.error", "code": code, "message": message})]
+        case AgentForwarded(raw):
+            return [] if _is_about_session(raw) else [raw]
+        case _ if raw := getattr(event, "raw", ""):
+            return [raw]
+    written = _written(event)
+    return [_json(written)] if written else []
+
+
+def _is_about_session(raw: str) -> bool:
+    """Whether a forwarded message belongs to the agent's own session, which clients do not see into."""
+    try:
+        return _PEEK.decode(raw).type.startswith("session.")
+    except _UNREADABLE:
+        return True
+
+
+def _written(event: Event) -> dict[str, Any] | None:
+    """Event of an agent that speaks another language, in the Voice Agent API's words; None for the others."""
+    match event:
+        case SpeechStarted():
+            return {"type": "input.speech.started"}
+        case SpeechStopped():
+            return {"type": "input.speech.stopped"}
+        case UserSaid(text, final, item_id):
+            kind = "transcript.user" if final else "transcript.user.delta"
+            return {"type": kind, "item_id": item_id, "text": text}
+        case ReplyStarted(reply_id):
+            return {"type": "reply.started", "reply_id": reply_id}
+        case AgentSaid(reply_id, text, True, interrupted):
+            return {
+                "type": "transcript.agent",
+                "reply_id": reply_id,
+                "text": text,
+                "interrupted": interrupted,
+            }
+        case AgentSaid(reply_id, word, start_ms=start_ms, end_ms=end_ms):
+            times = {"start_ms": start_ms, "end_ms": end_ms}
+            return {"type": "transcript.agent.delta", "reply_id": reply_id, "delta": word, **times}
+        case ReplyEnded(reply_id, interrupted):
+            status = "interrupted" if interrupted else "completed"
+            return {"type": "reply.done", "reply_id": reply_id, "status": status}
+        case ToolCalled(tool_call_id, name, arguments):
+            return {
+                "type": "tool.call",
+                "call_id": tool_call_id,
+                "name": name,
+                "arguments": _object(arguments),
+            }
+    return None
+
+
+def _object(text: str) -> Any:
+    """Arguments of a tool as the object that they are; text that is none stays text."""
+    try:
+        return msgspec.json.decode(text)
+    except _UNREADABLE:
+        return text
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+@hookimpl
+def register_adapters(settings: Settings) -> list[Adapter]:  # noqa: ARG001 - the hook names it
+    """Bring the adapter ``pcm``."""
+    return [
+        Adapter(
+            name=NAME,
+            codec=PcmCodec,
+            settings=PcmSettings,
+            proof="key",
+            clears=True,
+            closing_leaves=True,
+        )
+    ]
