@@ -63,6 +63,11 @@ class ReplyWords:
         return self._final
 
     @property
+    def source(self) -> str:
+        """Where `text` comes from: ``final`` or ``deltas``; empty when there is none."""
+        return ("final" if self.text == self._final else "deltas") if self else ""
+
+    @property
     def timed(self) -> bool:
         """Whether the agent said where its words lie in the audio; else `split` estimates."""
         return any(self._middles_ms) and len(self.text.split()) == len(self._middles_ms)
@@ -90,11 +95,11 @@ class ReplyWords:
         return _cut(text, _word_end(text, with_audio * min(1.0, max(0.0, share))))
 
     def split_by(self, fact: ReplyHeard) -> tuple[str, str]:
-        """Divide the text by what is known of the playback; a reply that was never audible is unheard.
+        """Divide the text by what is known of the playback; a reply of which only silence was heard is unheard.
 
         Text of a reply that stayed silent can arrive all the same (reference: Voice Agent API, 2.4).
         """
-        if fact.audible_from_ms is None:
+        if fact.audible_from_ms is None or fact.heard_ms <= fact.audible_from_ms:
             return "", self.text
         return self.split(fact.heard_ms, fact.heard_ms + fact.cut_ms, fact.audible_from_ms)
 
