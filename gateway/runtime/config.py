@@ -229,9 +229,11 @@ class _Loading:
         clips = getattr(value, "clips", None)
         if not clips:
             return value
-        return msgspec.structs.replace(
-            value, clips={name: str(self._folder / clip) for name, clip in clips.items()}
-        )
+        absolute = {name: str(self._folder / clip) for name, clip in clips.items()}
+        if isinstance(value, msgspec.Struct):
+            return msgspec.structs.replace(value, clips=absolute)
+        value.clips = absolute  # a stand-in for a section that has problems
+        return value
 
     def _extend_agents(self) -> None:
         agents = self._root.get("agents")

@@ -8,6 +8,7 @@ a choice was misspelt, never when they came from the environment or belong in a 
 import difflib
 import types
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any, Final, Union, get_args, get_origin
 
 import msgspec
@@ -42,9 +43,12 @@ def suggest(name: str, known: Iterable[str], otherwise: str) -> str:
 def decode(node: Node, kind: Any, place: str, problems: Problems) -> Any:
     """Decode a node as a type, with everything that does not fit among the problems.
 
-    Where there are problems the answer is good for finding more of them only: what was wrong in it has its
-    default or is empty, and `ABSENT` stands for what has neither.
+    Where there are problems the answer is good for finding more of them only: a struct may be a namespace of the
+    same fields, what was wrong has its default or is empty, and `ABSENT` stands for what has neither.
     """
+    if node.is_broken:
+        problems.reports += 1
+        return ABSENT
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return _struct(node, kind, place, problems)
     if kind is Secret:
@@ -71,7 +75,7 @@ def _struct(node: Node, kind: type[msgspec.Struct], place: str, problems: Proble
         return ABSENT
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     values: dict[str, Any] = {}
-    before = len(problems)
+    before = problems.reports
     for key, below in node.items():
         at = f"{place}.{key}" if place else key
         if key not in fields:
@@ -81,27 +85,37 @@ def _struct(node: Node, kind: type[msgspec.Struct], place: str, problems: Proble
         if value is not ABSENT:
             values[fields[key].name] = value
     for key, field in fields.items():
-        if field.required and field.name not in values:
-            if key not in node.value:
-                problems.add(f"{place}.{key}", node, f"is missing; give {explain(field.type)}")
-            if (value := _placeholder(field.type)) is ABSENT:
-                return ABSENT
-            values[field.name] = value
-    try:
-        return kind(**values)
-    except ValueError as error:  # a struct's own check of its fields
-        if len(problems) == before:
+        if field.required and key not in node.value:
+            problems.add(f"{place}.{key}", node, f"is missing; give {explain(field.type)}")
+    if problems.reports == before:
+        try:
+            return kind(**values)
+        except ValueError as error:  # a struct's own check of its fields
             problems.add(place, node, str(error))
-        return ABSENT
+    return _unfinished(kind, values)
 
 
-def _placeholder(kind: Any) -> Any:
-    """What stands for a wrong value, so that the rest of its section can be checked further."""
-    if kind is str:
-        return ""
+def _unfinished(kind: type[msgspec.Struct], values: dict[str, Any]) -> SimpleNamespace:
+    """What has the fields of a struct, with stand-ins for wrong ones: good for checking the rest of them."""
+    stand_in = SimpleNamespace(**values)
+    for field in msgspec.structs.fields(kind):
+        if field.name in values:
+            continue
+        if field.default is not msgspec.NODEFAULT:
+            value = field.default
+        else:
+            factory = field.default_factory
+            value = _stand_in(field.type) if factory is msgspec.NODEFAULT else factory()
+        setattr(stand_in, field.name, value)
+    return stand_in
+
+
+def _stand_in(kind: Any) -> Any:
     if kind is Secret:
         return Secret("")
-    return () if get_origin(kind) is tuple else ABSENT
+    if get_origin(kind) is tuple:
+        return ()
+    return "" if kind is str else None
 
 
 def _secret(node: Node, place: str, problems: Problems) -> Any:
@@ -119,8 +133,8 @@ def _tuple(node: Node, kind: Any, place: str, problems: Problems) -> Any:
         problems.add(place, node, f"expected {explain(tuple[kind, ...])}; {advice}")
         return ABSENT
     values = [decode(below, kind, f"{place}[{index}]", problems) for index, below in enumerate(node.value)]
-    # Wrong ones leave a gap where they can, so that the others keep their places for later checks.
-    values = [_placeholder(kind) if value is ABSENT else value for value in values]
+    if kind is str:  # the others keep their places for later checks
+        values = ["" if value is ABSENT else value for value in values]
     # An empty text proves nothing: it must never be taken for a secret that matches an empty signature.
     return tuple(value for value in values if value is not ABSENT and (kind is not Secret or value))
 

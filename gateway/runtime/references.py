@@ -57,9 +57,9 @@ class _Check:
     def _numbered(self, values: Sequence[_T], *path: str) -> Iterator[tuple[int, _T]]:
         """Values with their places in the file; what was no mapping is none of the values."""
         nodes = self._root.find(*path).value
-        places = [
-            index for index, node in enumerate(nodes) if not isinstance(node.value, str | int | float | list)
-        ]
+        if not isinstance(nodes, list):
+            return iter(())
+        places = [index for index, node in enumerate(nodes) if isinstance(node.value, dict | None)]
         return zip(places, values, strict=False)
 
     def _shown(self, path: tuple[str | int, ...], value: str) -> str:

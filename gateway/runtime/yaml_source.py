@@ -31,6 +31,9 @@ class Node(msgspec.Struct):
     from_environment: bool = False
     """Whether a variable was filled in: the text may be secret, and may stand for a number."""
 
+    is_broken: bool = False
+    """Whether it could not be read, which has been said."""
+
     @classmethod
     def of(cls, plain: Any, line: int = 0) -> "Node":
         """Wrap a plain value."""
@@ -75,9 +78,11 @@ class Problems:
         self._found: dict[tuple[object, ...], tuple[int, str]] = {}
 
         self._places: set[str] = set()
+        self.reports = 0
+        """How often anything was wrong, counting what was inherited or said before."""
 
-    def __len__(self) -> int:
-        return len(self._found)
+    def __bool__(self) -> bool:
+        return bool(self._found)
 
     def has(self, place: str) -> bool:
         """Whether something is wrong at this very place."""
@@ -86,6 +91,7 @@ class Problems:
     def add(self, place: str, node: Node | None, sentence: str) -> None:
         """Note a problem; the same one of the same node, inherited by ``extends``, counts once."""
         self._places.add(place)
+        self.reports += 1
         line = node.line if node else 0
         where = f" (line {line})" if line else ""
         text = f"{place}: {sentence}{where}" if place else f"{sentence}{where}"
@@ -166,10 +172,12 @@ class _Reader:
             value = self._loader.construct_object(node)
         except (yaml.YAMLError, ValueError):
             self._problems.add(place, Node(None, line), "cannot be read; put it in quotes if it is text")
-            return Node(None, line)
+            return Node(None, line, column, is_broken=True)
         if not isinstance(value, str) or "${" not in value:
             return Node(value, line, column)
-        return Node(self._filled_in(value, place, line), line, column, from_environment=True)
+        before = self._problems.reports
+        text = self._filled_in(value, place, line)
+        return Node(text, line, column, from_environment=True, is_broken=self._problems.reports > before)
 
     def _filled_in(self, text: str, place: str, line: int) -> str:
         def fill(found: re.Match[str]) -> str:

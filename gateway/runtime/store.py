@@ -1,0 +1,112 @@
+"""What calls of one process share, kept in its memory: media tokens, names seen once, counts.
+
+Owns expiry and bounds. Refuses to survive the process. Every method is atomic because it never waits: one event
+loop runs one of them at a time. When it is full it errs on the careful side: the oldest token goes, no name is
+new, nothing more is counted.
+"""
+
+import hashlib
+import heapq
+import secrets
+import time
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
+
+from gateway.contracts import MediaPass
+
+MAX_ENTRIES: Final = 100_000
+"""Most tokens, most names seen and most names counted at once."""
+
+_V = TypeVar("_V")
+
+
+class MemoryStore:
+    """The store of a single process; implements `gateway.contracts.Store`."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic, entries: int = MAX_ENTRIES) -> None:
+        self._now = now
+        self._entries = entries
+        self._passes: _Expiring[MediaPass] = _Expiring(entries)
+        self._seen: _Expiring[None] = _Expiring(entries)
+        self._counts: dict[str, int] = {}
+
+    async def mint(self, media_pass: MediaPass, expires_s: float) -> str:
+        """Make a one-time token of 256 random bits."""
+        token = secrets.token_urlsafe(32)
+        now = self._now()
+        self._passes.forget_until(now)
+        if self._passes.full:
+            self._passes.forget_next()
+        self._passes.put(_digest(token), media_pass, now + expires_s)
+        return token
+
+    async def spend(self, token: str) -> MediaPass | None:
+        """Use a token up; None when it is unknown, used or too old."""
+        return self._passes.take(_digest(token), self._now())
+
+    async def first_time(self, name: str, expires_s: float) -> bool:
+        """Whether this name is seen for the first time within ``expires_s``."""
+        now = self._now()
+        self._seen.forget_until(now)
+        # To forget a name early would let a captured request in a second time.
+        if name in self._seen or self._seen.full:
+            return False
+        self._seen.put(name, None, now + expires_s)
+        return True
+
+    async def claim(self, name: str, limit: int) -> bool:
+        """Count one more under ``name`` unless that would pass ``limit``."""
+        count = self._counts.get(name, 0)
+        if count >= limit or (not count and len(self._counts) >= self._entries):
+            return False
+        self._counts[name] = count + 1
+        return True
+
+    async def release(self, name: str) -> None:
+        """Count one less under ``name``; below zero there is nothing."""
+        if self._counts.get(name, 0) > 1:
+            self._counts[name] -= 1
+        else:
+            self._counts.pop(name, None)
+
+
+class _Expiring(Generic[_V]):
+    """A dictionary of bounded size whose entries have an end."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: dict[str, tuple[float, _V]] = {}
+        # Ends in order; entries that were taken stay here until their time, or until there are too many.
+        self._ends: list[tuple[float, str]] = []
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    @property
+    def full(self) -> bool:
+        return len(self._values) >= self._size
+
+    def put(self, key: str, value: _V, end: float) -> None:
+        self._values[key] = (end, value)
+        heapq.heappush(self._ends, (end, key))
+        if len(self._ends) > 2 * self._size:
+            self._ends = [(kept_end, kept) for kept, (kept_end, _) in self._values.items()]
+            heapq.heapify(self._ends)
+
+    def take(self, key: str, now: float) -> _V | None:
+        end, value = self._values.pop(key, (now, None))
+        return value if end > now else None
+
+    def forget_until(self, now: float) -> None:
+        while self._ends and self._ends[0][0] <= now:
+            self.forget_next()
+
+    def forget_next(self) -> None:
+        end, key = heapq.heappop(self._ends)
+        if key in self._values and self._values[key][0] == end:
+            del self._values[key]
+
+
+def _digest(token: str) -> str:
+    """What a token is kept as, so that looking it up tells nothing about tokens that are near."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
