@@ -1,0 +1,198 @@
+"""Webhooks of carriers: answers a call with the document that leads it to our media socket, and what follows.
+
+Owns what a caller meets after the stream: a call whose socket died is invited again, one that ended is hung up,
+one that broke by our fault is told so; nobody hears silence. Refuses to read a webhook before its signature was
+checked. Sources: contract, section 2; carriers reference 2.1, 2.6; field reference 18.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Final, Literal
+
+from aiohttp import hdrs, web
+from msgspec import Struct
+
+from gateway.contracts import Adapter, Document, Invitation, MediaPass, Parts, Store, Visit
+from gateway.errors import WireError
+from gateway.server.access_log import log_line, mask_number
+from gateway.server.call import Call
+from gateway.server.calls import Busy, CallRegistry, new_call_id
+from gateway.server.door import Door, Guest, Refusal, not_let_in
+from gateway.server.reception import NoRoute, Reception
+
+BODY_S: Final = 10.0
+"""How long a webhook's body may take; carriers give up on us after 15."""
+
+APOLOGY: Final = "We are sorry, something went wrong on our side. Please call again."
+"""Said to a caller whose call broke by our fault, or could not be kept connected."""
+
+Kind = Literal["call", "after", "status"]
+
+
+class WebhookPaths(Struct, frozen=True):
+    """Where a carrier's webhooks come in, below ``/{adapter}``."""
+
+    call: str = "voice"
+    """A new call; a route's name may follow."""
+    after: str = "after"
+    """What follows the stream."""
+    status: str = "status"
+    """News of a call."""
+    methods: tuple[str, ...] = (hdrs.METH_POST,)
+    """HTTP methods of a new call's webhook."""
+
+
+PATHS: Final[Mapping[str, WebhookPaths]] = {"twilio": WebhookPaths()}
+"""Carriers whose words differ from the usual ones have a line here."""
+
+
+class Answering:
+    """Handles the webhooks of every adapter that a carrier vouches for."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        store: Store,
+        door: Door,
+        registry: CallRegistry,
+        reception: Reception,
+        token_s: float,
+    ) -> None:
+        self._parts = parts
+        self._store = store
+        self._door = door
+        self._registry = registry
+        self._reception = reception
+        self._token_s = token_s
+
+    def routes(self) -> Iterator[web.RouteDef]:
+        """Addresses of the webhooks of all carriers."""
+        for adapter in self._parts.adapters.values():
+            if adapter.proof != "carrier":
+                continue
+            paths = PATHS.get(adapter.name, WebhookPaths())
+            here = f"/{adapter.name}"
+            for method in paths.methods:
+                call = self._handler(adapter, "call")
+                yield web.route(method, f"{here}/{paths.call}", call)
+                yield web.route(method, f"{here}/{paths.call}/{{route}}", call)
+            yield web.post(f"{here}/{paths.after}", self._handler(adapter, "after"))
+            yield web.post(f"{here}/{paths.status}", self._handler(adapter, "status"))
+
+    def _handler(self, adapter: Adapter, kind: Kind) -> Callable[[web.Request], Awaitable[web.Response]]:
+        answers = {"call": self._call, "after": self._after, "status": self._status}
+
+        async def handle(request: web.Request) -> web.Response:
+            try:
+                async with asyncio.timeout(BODY_S):
+                    body = await request.read()
+            except TimeoutError:
+                return web.Response(status=408, text=f"The body did not come within {BODY_S:g} s.\n")
+            knock = self._door.admit_webhook(request, body, adapter)
+            if isinstance(knock, Refusal):
+                log_line(
+                    "webhook",
+                    adapter=adapter.name,
+                    kind=kind,
+                    status=403,
+                    why=knock.code,
+                    detail=knock.detail,
+                )
+                return not_let_in()
+            assert adapter.visit is not None  # noqa: S101 - an adapter with a carrier's proof has it
+            try:
+                visit = adapter.visit(knock, kind)
+            except WireError as error:
+                log_line("webhook", adapter=adapter.name, kind=kind, status=400, detail=error)
+                return web.Response(status=400, text=f"{error}\n")
+            response = await answers[kind](request, adapter, visit)
+            log_line(
+                "webhook",
+                adapter=adapter.name,
+                kind=kind,
+                status=response.status,
+                caller=mask_number(visit.caller),
+                callee=mask_number(visit.callee),
+                carrier_call_id=visit.carrier_call_id,
+                over="yes" if visit.over else "",
+            )
+            return response
+
+        return handle
+
+    async def _call(self, request: web.Request, adapter: Adapter, visit: Visit) -> web.Response:
+        call = self._registry.find_carrier(adapter.name, visit.carrier_call_id)
+        if call is not None and not call.ended:
+            # Carriers ask twice when an answer was slow, or when their own document leads a live call here again.
+            return await self._invite(request, adapter, call)
+        if visit.over:
+            return _goodbye(adapter)
+        route_name = request.match_info.get("route", "")
+        taken = await self._reception.receive(
+            new_call_id(), adapter, Guest(adapter.name), visit, route_name=route_name
+        )
+        if isinstance(taken, Busy):
+            return _goodbye(adapter, taken.sentence)
+        if isinstance(taken, NoRoute):
+            log_line("no_route", adapter=adapter.name, detail=taken.sentence)
+            if route_name:
+                return web.Response(status=404, text=f"{taken.sentence}\n")
+            return _goodbye(adapter, "This number is not in service.")
+        return await self._document(request, adapter, taken)
+
+    async def _after(self, request: web.Request, adapter: Adapter, visit: Visit) -> web.Response:
+        if self._registry.take_apology(adapter.name, visit.carrier_call_id):
+            return _goodbye(adapter, APOLOGY)
+        call = self._registry.find_carrier(adapter.name, visit.carrier_call_id)
+        if call is None or call.ended:
+            return _goodbye(adapter)
+        if visit.over:
+            call.leave("the carrier says that the call is over")
+            return _goodbye(adapter)
+        return await self._invite(request, adapter, call)
+
+    async def _status(self, _request: web.Request, adapter: Adapter, visit: Visit) -> web.Response:
+        call = self._registry.find_carrier(adapter.name, visit.carrier_call_id)
+        if call is not None and visit.over:
+            call.leave("the carrier says that the call is over")
+        return web.Response(status=204)
+
+    async def _invite(self, request: web.Request, adapter: Adapter, call: Call) -> web.Response:
+        """Invite a known call once more, unless its media breaks again and again."""
+        if not call.may_return():
+            call.leave("its media connection broke too often")
+            return _goodbye(adapter, APOLOGY)
+        return await self._document(request, adapter, call)
+
+    async def _document(self, request: web.Request, adapter: Adapter, call: Call) -> web.Response:
+        booking = call.booking
+        media_pass = MediaPass(
+            call_id=call.call_id,
+            adapter=adapter.name,
+            route=booking.route.settings.name,
+            caller=booking.caller,
+            callee=booking.callee,
+            carrier_call_id=booking.carrier_call_id,
+            parameters=booking.parameters,
+        )
+        token = await self._store.mint(media_pass, self._token_s)
+        call.expect(self._token_s)
+        origin = self._door.origin(request)
+        paths = PATHS.get(adapter.name, WebhookPaths())
+        invitation = Invitation(
+            media_url=f"{origin.replace('http', 'ws', 1)}/v1/ws/{adapter.name}/{token}",
+            after_url=f"{origin}/{adapter.name}/{paths.after}",
+            status_url=f"{origin}/{adapter.name}/{paths.status}",
+        )
+        assert adapter.answer is not None  # noqa: S101 - an adapter with a carrier's proof has it
+        return _written(adapter.answer(invitation))
+
+
+def _goodbye(adapter: Adapter, sentence: str = "") -> web.Response:
+    """End a phone call politely; a carrier without such a document gets no document."""
+    return _written(adapter.goodbye(sentence)) if adapter.goodbye else web.Response(status=204)
+
+
+def _written(document: Document) -> web.Response:
+    return web.Response(text=document.body, content_type=document.content_type, charset="utf-8")

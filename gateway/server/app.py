@@ -1,0 +1,97 @@
+"""Builds the public and the admin application of one process.
+
+Owns what stands at which address, and the order in which the process comes down: first the calls, then their
+sockets, then what they shared. Refuses to listen (`gateway.cli.serve`) and to know what a runner is made of
+(`house`).
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
+
+from aiohttp import web
+from msgspec import Struct
+
+from gateway.contracts import Store
+from gateway.runtime.plugins import Generation
+from gateway.server.answer import Answering
+from gateway.server.api import CallsApi
+from gateway.server.calls import CallRegistry, RunnerMaker
+from gateway.server.door import Door
+from gateway.server.health import Health
+from gateway.server.reception import Reception
+from gateway.server.sockets import LegMaker, MediaSockets
+
+REGISTRY: Final = web.AppKey("registry", CallRegistry)
+DOOR: Final = web.AppKey("door", Door)
+
+BODY_BYTES: Final = 65_536
+"""Largest body of a webhook or API request; carriers send a few KiB."""
+
+
+class Apps(Struct, frozen=True):
+    """The applications of one process, and the calls behind them."""
+
+    public: web.Application
+    """For carriers and clients; its clean-up ends the calls."""
+    admin: web.Application
+    """For operators and probes."""
+    registry: CallRegistry
+    """The calls; drain it before the applications are cleaned up."""
+
+
+def build_app(generation: Generation, *, store: Store, make_runner: RunnerMaker, make_leg: LegMaker) -> Apps:
+    """Put everything at its address; set up and clean up both applications in one and the same task."""
+    settings, parts = generation.settings, generation.parts
+    registry = CallRegistry(settings, store, make_runner)
+    door = Door(settings, store)
+    reception = Reception(settings, parts, registry)
+    sockets = MediaSockets(
+        settings.server,
+        parts,
+        store=store,
+        door=door,
+        registry=registry,
+        reception=reception,
+        make_leg=make_leg,
+    )
+    answering = Answering(
+        parts,
+        store=store,
+        door=door,
+        registry=registry,
+        reception=reception,
+        token_s=settings.access.token_s,
+    )
+    public = web.Application(client_max_size=BODY_BYTES, middlewares=[_in_words])
+    public[REGISTRY] = registry
+    public[DOOR] = door
+    public.add_routes([*sockets.routes(), *answering.routes(), *CallsApi(door, registry).routes()])
+    public.cleanup_ctx.append(_calls)
+    public.on_shutdown.append(_cut_off)
+    admin = web.Application(client_max_size=BODY_BYTES, middlewares=[_in_words])
+    admin.add_routes(Health(registry).routes())
+    return Apps(public, admin, registry)
+
+
+async def _calls(app: web.Application) -> AsyncIterator[None]:
+    async with app[REGISTRY]:
+        yield
+
+
+async def _cut_off(app: web.Application) -> None:
+    app[REGISTRY].cut_off()
+
+
+@web.middleware
+async def _in_words(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Give a wrong address or method its sentence."""
+    try:
+        return await handler(request)
+    except web.HTTPNotFound:
+        text = "There is nothing at this address; calls come in at /v1/ws/{adapter} and carriers' webhooks.\n"
+        return web.Response(status=404, text=text)
+    except web.HTTPMethodNotAllowed as error:
+        allowed = ", ".join(sorted(error.allowed_methods))
+        return web.Response(status=405, text=f"Use {allowed} at this address.\n", headers={"Allow": allowed})

@@ -1,0 +1,183 @@
+"""One call of this process, from its booking to its end: its sockets come and go, its runner stays.
+
+Owns what the house tells a call (somebody left, stop, hang up), how often its caller may come back, and how long
+sockets may outlive it. Refuses to count calls (`calls`) and to know what is said (`gateway.runtime.call`).
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from gateway.contracts import Leg, Route
+from gateway.events import CallerLeft, CallInfo, EndingAsked, Event, StopRequested
+
+RETURNS: Final = 5
+"""How often within `RETURNS_WITHIN_S` a call may be invited again before it counts as broken."""
+RETURNS_WITHIN_S: Final = 60.0
+
+
+class Runner(Protocol):
+    """What the registry needs of `gateway.runtime.call.CallRunner`."""
+
+    @property
+    def info(self) -> CallInfo | None:
+        """Who calls whom, once the call has started."""
+        ...
+
+    @property
+    def phase(self) -> str:
+        """Phase of the conversation."""
+        ...
+
+    @property
+    def agent(self) -> str:
+        """Name of the agent in force."""
+        ...
+
+    async def run(self) -> None:
+        """Run the whole life of the call."""
+        ...
+
+    async def serve(self, leg: Leg) -> None:
+        """Attach a caller's leg; returns when the leg has ended."""
+        ...
+
+    def offer(self, event: Event) -> None:
+        """Hand over an event of the house."""
+        ...
+
+
+class Booking(Struct, frozen=True):
+    """A call that somebody with proof asks for."""
+
+    adapter: str
+    """Name of the dialect."""
+    route: Route
+    """Where it goes."""
+    caller: str = ""
+    """From the verified webhook."""
+    callee: str = ""
+    """From the verified webhook."""
+    carrier_call_id: str = ""
+    """From the verified webhook."""
+    parameters: Mapping[str, str] = {}
+    """From the verified webhook."""
+    owner: str = ""
+    """Name of the gateway key that asks; empty for carriers."""
+    owner_calls: int | None = None
+    """How many calls that key may have at once."""
+
+
+class Call:
+    """One call of this process, from its booking to its end."""
+
+    def __init__(self, call_id: str, booking: Booking) -> None:
+        self.call_id: Final = call_id
+        self.booking: Final = booking
+        self.opened_at: Final = time.time()
+        self.runner: Runner | None = None
+        self.failed = False
+        self.arrived = asyncio.Event()
+        self.running = asyncio.Event()
+        self.over = asyncio.Event()
+        self.dropped = ""
+        self._opened = time.monotonic()
+        self._expected_until = 0.0
+        self._returns: deque[float] = deque(maxlen=RETURNS)
+        self._sockets: set[asyncio.Timeout] = set()
+
+    @property
+    def phase(self) -> str:
+        """``invited`` until the first socket is there, then the conversation's."""
+        return self.runner.phase.lower() if self.runner else "invited"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will be said."""
+        return self.over.is_set() or self.failed or bool(self.dropped) or self.phase == "ended"
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the booking."""
+        return time.monotonic() - self._opened
+
+    def expect(self, within_s: float) -> None:
+        """Wait that long for the socket that was invited just now."""
+        self._expected_until = time.monotonic() + within_s
+
+    def may_return(self) -> bool:
+        """Count one more invitation; False when there were too many of late."""
+        now = time.monotonic()
+        if len(self._returns) == RETURNS and now - self._returns[0] < RETURNS_WITHIN_S:
+            return False
+        self._returns.append(now)
+        return True
+
+    def leave(self, reason: str) -> None:
+        """Take note that the caller has gone."""
+        if self.runner is not None:
+            self.runner.offer(CallerLeft(reason))
+        else:
+            self._drop(reason)
+
+    def stop(self, reason: str) -> None:
+        """End the call because the process or an operator wants it now."""
+        if self.runner is not None:
+            self.runner.offer(StopRequested(reason))
+        else:
+            self._drop(reason)
+
+    def hang_up(self, reason: str) -> None:
+        """End the call once the last words were heard."""
+        if self.runner is not None:
+            self.runner.offer(EndingAsked("hang_up", reason=reason))
+        else:
+            self._drop(reason)
+
+    def _drop(self, reason: str) -> None:
+        self.dropped = self.dropped or reason
+        self.arrived.set()
+
+    async def wait_arrived(self) -> bool:
+        """Wait for the first socket; False when it does not come or is not wanted any more."""
+        while not self.arrived.is_set():
+            remaining_s = self._expected_until - time.monotonic()
+            if remaining_s <= 0:
+                self.dropped = "nobody came with the media token"
+                return False
+            try:
+                async with asyncio.timeout(remaining_s):
+                    await self.arrived.wait()
+            except TimeoutError:
+                continue  # the call may have been invited again meanwhile
+        return not self.dropped
+
+    async def serve(self, leg: Leg, close_s: float) -> None:
+        """Attach a leg and wait until it has ended, or the call has and `close_s` more are over."""
+        assert self.runner is not None  # noqa: S101 - `running` is set after it
+        try:
+            async with asyncio.timeout(None) as patience:
+                self._sockets.add(patience)
+                if self.over.is_set():
+                    self._lose_patience(patience, close_s)
+                await self.runner.serve(leg)
+        except TimeoutError:
+            if not patience.expired():
+                raise
+        finally:
+            self._sockets.discard(patience)
+
+    def end(self, close_s: float) -> None:
+        """Take note that the runner is gone; its sockets get `close_s` to follow."""
+        self.over.set()
+        self.running.set()
+        for patience in self._sockets:
+            self._lose_patience(patience, close_s)
+
+    def _lose_patience(self, patience: asyncio.Timeout, close_s: float) -> None:
+        if not patience.expired():
+            patience.reschedule(asyncio.get_running_loop().time() + (0 if self.failed else close_s))

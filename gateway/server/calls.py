@@ -1,0 +1,227 @@
+"""The calls of this process: each in a task of its own, behind one exception boundary.
+
+Owns how many there may be, how they are found, how they end when the process stops, and what becomes of a
+bug: that call ends, the log has it once with its call id, the process lives. Refuses the conversation
+(`gateway.runtime.call`) and proof (`door`). A call is booked when it is invited or let in, runs from its first
+socket on, and may have any number of sockets one after the other.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Final, Self
+
+from msgspec import Struct
+
+from gateway.contracts import Route, Store
+from gateway.server.access_log import log_line, mask_number
+from gateway.server.call import Booking, Call, Runner
+from gateway.server.threshold import Threshold
+from gateway.settings import Settings
+
+log: Final = logging.getLogger("talkpath.calls")
+
+APOLOGIES: Final = 1000
+"""How many carrier calls that broke are remembered until the carrier asks what to do with them."""
+
+BROKEN: Final = 1011
+"""WebSocket close code for a fault of ours."""
+
+RunnerMaker = Callable[[str, Route], Runner]
+"""Makes the runner of a call from its id and its route."""
+
+
+class Busy(Struct, frozen=True):
+    """No room for a call."""
+
+    code: str
+    """``draining``, ``calls``, ``caller`` or ``key``: which limit."""
+    sentence: str
+    """For the peer."""
+
+
+def new_call_id() -> str:
+    """Make an id for a call; nobody can guess it."""
+    return f"call_{secrets.token_hex(12)}"
+
+
+class CallRegistry:
+    """Owns the calls; an async context whose end cancels what still runs."""
+
+    def __init__(self, settings: Settings, store: Store, make_runner: RunnerMaker) -> None:
+        self._settings = settings
+        self._store = store
+        self._make_runner = make_runner
+        self._group = asyncio.TaskGroup()
+        self._calls: dict[str, Call] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._by_carrier: dict[tuple[str, str], Call] = {}
+        self._apologies: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._drain_patience: asyncio.Timeout | None = None
+        self._hurried = False
+        self.draining = False
+
+    async def __aenter__(self) -> Self:
+        """Begin to take calls."""
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Cancel the calls that are left."""
+        self.cut_off()
+        await self._group.__aexit__(kind, error, trace)
+
+    @property
+    def full(self) -> bool:
+        """Whether `limits.calls` is reached."""
+        return len(self._calls) >= self._settings.limits.calls
+
+    def listing(self) -> list[Call]:
+        """All calls, oldest first."""
+        return list(self._calls.values())
+
+    def find(self, call_id: str) -> Call | None:
+        """Find a call of this process."""
+        return self._calls.get(call_id)
+
+    def find_carrier(self, adapter: str, carrier_call_id: str) -> Call | None:
+        """Find a call by the carrier's own id."""
+        return self._by_carrier.get((adapter, carrier_call_id))
+
+    def take_apology(self, adapter: str, carrier_call_id: str) -> bool:
+        """Whether this carrier call broke by our fault and its caller was not told so yet."""
+        return self._apologies.pop((adapter, carrier_call_id), False) is None
+
+    async def book(self, call_id: str, booking: Booking, expect_s: float) -> Call | Busy:
+        """Take a place for a call whose first socket comes within ``expect_s``, or say why there is none."""
+        async with AsyncExitStack() as claims:
+            if busy := await self._claim(booking, claims):
+                return busy
+            # Nothing waits from here on: two bookings cannot both get the last place.
+            if self.draining:
+                return Busy("draining", "This gateway is being restarted. Please call again in a moment.")
+            if self.full:
+                return Busy("calls", "All our lines are busy. Please call again later.")
+            call = Call(call_id, booking)
+            call.expect(expect_s)
+            self._calls[call_id] = call
+            if booking.carrier_call_id:
+                self._by_carrier[booking.adapter, booking.carrier_call_id] = call
+            self._empty.clear()
+            self._tasks[call_id] = self._group.create_task(
+                self._live(call, claims.pop_all()), name=f"call {call_id}"
+            )
+            return call
+
+    async def attach(self, call: Call, leg: Threshold) -> None:
+        """Let a socket take part in its call; returns when it has ended, closed in bounded time."""
+        close_s = self._settings.server.close_s
+        code, reason = 1000, ""
+        try:
+            if await leg.cross():
+                call.arrived.set()
+                await call.running.wait()
+                if call.runner is not None:
+                    await call.serve(leg, close_s)
+        except Exception as fault:  # noqa: BLE001 - a fault in a leg is as much ours as one in the conversation
+            self._fail(call, fault)
+            call.stop("a fault in the gateway")
+        if call.failed:
+            code, reason = BROKEN, "something went wrong in the gateway"
+        await leg.close(code, reason)
+
+    async def drain(self, within_s: float) -> None:
+        """Take no more calls, let live ones finish, then end them; returns in bounded time."""
+        self.draining = True
+        await self._wait_empty(0 if self._hurried else within_s)
+        for call in self.listing():
+            call.stop("the gateway is stopping")
+        limits = self._settings.limits
+        await self._wait_empty(self._settings.server.close_s if within_s == 0 else limits.goodbye_s)
+
+    def cut_off(self) -> None:
+        """Cancel the calls that are left; their sockets are closed in bounded time."""
+        self.draining = True
+        for task in self._tasks.values():
+            task.cancel()
+
+    def hurry(self) -> None:
+        """Cut the waiting of `drain` short."""
+        self._hurried = True
+        if self._drain_patience is not None and not self._drain_patience.expired():
+            self._drain_patience.reschedule(asyncio.get_running_loop().time())
+
+    async def _wait_empty(self, within_s: float) -> None:
+        try:
+            async with asyncio.timeout(within_s) as self._drain_patience:
+                await self._empty.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._drain_patience = None
+
+    async def _claim(self, booking: Booking, claims: AsyncExitStack) -> Busy | None:
+        wanted = []
+        # Withheld numbers come as words; callers who share one are not one caller.
+        if any(letter.isdigit() for letter in booking.caller):
+            limit = self._settings.limits.calls_per_caller
+            sentence = "There are too many calls from this number. Please end one of them first."
+            wanted.append((f"caller:{booking.adapter}:{booking.caller}", limit, Busy("caller", sentence)))
+        if booking.owner and booking.owner_calls is not None:
+            sentence = f"This key may have {booking.owner_calls} calls at once; end one of them first."
+            wanted.append((f"key:{booking.owner}", booking.owner_calls, Busy("key", sentence)))
+        for name, limit, busy in wanted:
+            if not await self._store.claim(name, limit):
+                return busy
+            claims.push_async_callback(self._store.release, name)
+        return None
+
+    async def _live(self, call: Call, claims: AsyncExitStack) -> None:
+        """The boundary: whatever goes wrong in a call ends here."""
+        async with claims:
+            try:
+                if await call.wait_arrived():
+                    call.runner = self._make_runner(call.call_id, call.booking.route)
+                    call.running.set()
+                    await call.runner.run()
+            except Exception as fault:  # noqa: BLE001 - the one place where faults end
+                self._fail(call, fault)
+            finally:
+                self._forget(call)
+
+    def _fail(self, call: Call, fault: Exception) -> None:
+        if call.failed:
+            return
+        call.failed = True
+        log.error("call %s was ended by a fault in the gateway", call.call_id, exc_info=fault)
+        if carrier_call_id := call.booking.carrier_call_id:
+            self._apologies[call.booking.adapter, carrier_call_id] = None
+            while len(self._apologies) > APOLOGIES:
+                self._apologies.popitem(last=False)
+
+    def _forget(self, call: Call) -> None:
+        booking = call.booking
+        self._calls.pop(call.call_id, None)
+        self._tasks.pop(call.call_id, None)
+        if self.find_carrier(booking.adapter, booking.carrier_call_id) is call:
+            del self._by_carrier[booking.adapter, booking.carrier_call_id]
+        call.end(self._settings.server.close_s)
+        if not self._calls:
+            self._empty.set()
+        log_line(
+            "call",
+            call_id=call.call_id,
+            adapter=booking.adapter,
+            route=booking.route.settings.name,
+            caller=mask_number(booking.caller),
+            seconds=f"{call.age_s:.1f}",
+            ended="fault" if call.failed else call.dropped or "yes",
+        )

@@ -1,0 +1,200 @@
+"""Who may come in: carriers by their signature and our one-time token, everybody else by a gateway key.
+
+Owns proof, and the origin that carriers must have signed. Refuses routes and limits (`calls`), and to tell a
+stranger which proof was wrong: every refusal has the same answer, the reason goes to counters and the log.
+Sources: contract, section 3; carriers reference 1.2, 1.12, 2.5.
+"""
+
+import hmac
+import ipaddress
+import time
+from collections import Counter
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from aiohttp import hdrs, web
+from msgspec import Struct
+
+from gateway.contracts import Adapter, Knock, MediaPass, Store
+from gateway.settings import AdapterSettings, KeySettings, Settings
+
+Right = Literal["connect", "tokens", "calls", "provider"]
+
+NOT_LET_IN: Final = "This request came without valid proof of who sent it.\n"
+"""The one answer to every kind of missing or wrong proof."""
+
+_PASSED_ON: Final = frozenset(
+    {"forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip"}
+)
+
+
+class Guest(Struct, frozen=True):
+    """Somebody who has proven who they are."""
+
+    name: str
+    """The key's name, the carrier's, or ``this machine``; for the log."""
+    routes: tuple[str, ...] = ()
+    """Names of the only routes they may use; none named means all."""
+    calls: int | None = None
+    """How many calls they may have at once."""
+    media_pass: MediaPass | None = None
+    """What their one-time token stands for."""
+
+
+class Refusal(Struct, frozen=True):
+    """Nobody we know."""
+
+    code: str
+    """Short name of the reason, for counters."""
+    detail: str = ""
+    """For the log; never shown to the peer."""
+
+
+def not_let_in() -> web.Response:
+    """Make the answer to missing or wrong proof."""
+    return web.Response(status=403, text=NOT_LET_IN)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address, without port, is this machine's own."""
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def host_name(authority: str) -> str:
+    """Host of ``host:port`` in lower case; empty when it is not one."""
+    try:
+        parts = urlsplit(f"//{authority}")
+        _ = parts.port  # raises for a port that is none
+    except ValueError:
+        return ""
+    plain = not parts.path and not parts.query and not parts.fragment and "@" not in authority
+    return (parts.hostname or "") if plain else ""
+
+
+class Door:
+    """Checks proof for one generation of settings; ``refused`` counts reasons."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        self.refused: Counter[str] = Counter()
+
+    def adapter_settings(self, adapter: Adapter) -> AdapterSettings:
+        """The adapter's section, or its defaults."""
+        return self._settings.adapters.get(adapter.name) or adapter.settings()
+
+    def origin(self, request: web.Request) -> str:
+        """Public origin that the peer must have used; empty when it cannot be known.
+
+        A `Host` that anybody may invent is believed only where it names this machine.
+        """
+        if url := self._settings.server.public_url:
+            return url.rstrip("/")
+        host = _only(request, hdrs.HOST)
+        return f"http://{host}" if is_loopback(host_name(host)) else ""
+
+    def admit_webhook(self, request: web.Request, body: bytes, adapter: Adapter) -> Knock | Refusal:
+        """Check a carrier's signature on a webhook; the knock may then be read."""
+        knock = self._knock(request, body, self.origin(request))
+        refusal = self._unsigned(knock, adapter)
+        return self._count(refusal) if refusal else knock
+
+    async def admit_socket(self, request: web.Request, adapter: Adapter, token: str) -> Guest | Refusal:
+        """Check everything that a media socket must prove, before any of it is read."""
+        if adapter.proof == "key":
+            # Nobody mints media tokens for these; one in the path is a carrier's, tried on another door.
+            return self._count(Refusal("token_misplaced")) if token else self.admit_key(request, "connect")
+        origin = self.origin(request).replace("http", "ws", 1)
+        if refusal := self._unsigned(self._knock(request, b"", origin), adapter):
+            return self._count(refusal)
+        if not token:
+            needed = adapter.token_needed(self.adapter_settings(adapter))
+            return self._count(Refusal("token_missing")) if needed else Guest(adapter.name)
+        media_pass = await self._store.spend(token)
+        if media_pass is None:
+            return self._count(Refusal("token_unknown", "unknown, used or too old"))
+        if media_pass.adapter != adapter.name:
+            return self._count(Refusal("token_misplaced", f"minted for {media_pass.adapter}"))
+        return Guest(adapter.name, media_pass=media_pass)
+
+    def admit_key(self, request: web.Request, right: Right) -> Guest | Refusal:
+        """Check a gateway key, or with none configured that the request comes from this machine."""
+        keys = self._settings.access.keys
+        if not keys:
+            reason = self._from_elsewhere(request)
+            return self._count(Refusal("not_local", reason)) if reason else Guest("this machine")
+        given = _only(request, hdrs.AUTHORIZATION)
+        scheme, _, rest = given.partition(" ")
+        if scheme.lower() == "bearer":
+            given = rest.strip()
+        owner = _owner(given, keys)
+        if owner is None:
+            return self._count(Refusal("key_unknown" if given else "key_missing"))
+        if right not in owner.may:
+            return self._count(Refusal("key_may_not", f"{owner.name} has no right {right!r}"))
+        return Guest(owner.name, owner.routes, owner.calls)
+
+    def _unsigned(self, knock: Knock, adapter: Adapter) -> Refusal | None:
+        if adapter.authorize is None:  # the adapter's own check forbids it; fail closed all the same
+            return Refusal("no_proof", f"adapter {adapter.name!r} cannot check signatures")
+        if not knock.origin:
+            return Refusal(
+                "no_origin", "set server.public_url: carriers sign the address under which they reach us"
+            )
+        reason = adapter.authorize(knock, self.adapter_settings(adapter), time.time())
+        return Refusal("signature", reason) if reason else None
+
+    def _knock(self, request: web.Request, body: bytes, origin: str) -> Knock:
+        path, _, query = request.raw_path.partition("?")
+        headers: dict[str, str] = {}
+        for name, value in request.headers.items():
+            headers.setdefault(name.lower(), value)
+        return Knock(request.method, path, query, headers, body, origin)
+
+    def _from_elsewhere(self, request: web.Request) -> str:
+        """Say why a request cannot be shown to come from this machine; empty when it can."""
+        if self._settings.server.public_url:
+            return "server.public_url is set and no keys are"
+        if not is_loopback(request.remote or ""):
+            return "the peer is not this machine"
+        if not is_loopback(host_name(_only(request, hdrs.HOST))):
+            return "the Host is not this machine"
+        for name in request.headers:
+            if name.lower() in _PASSED_ON or name.lower().startswith("x-forwarded"):
+                return f"it was passed on ({name.lower()})"
+        origins = request.headers.getall(hdrs.ORIGIN, [])
+        if origins and not (len(origins) == 1 and _is_own_page(origins[0])):
+            return "its page is not from this machine"
+        return ""
+
+    def _count(self, refusal: Refusal) -> Refusal:
+        self.refused[refusal.code] += 1
+        return refusal
+
+
+def _only(request: web.Request, name: str) -> str:
+    """Value of a header that must come once; a doubled one counts as none, since others may read the other."""
+    values = request.headers.getall(name, [])
+    return values[0] if len(values) == 1 else ""
+
+
+def _is_own_page(origin: str) -> bool:
+    scheme, found, authority = origin.partition("://")
+    return bool(found) and scheme in ("http", "https") and is_loopback(host_name(authority))
+
+
+def _owner(given: str, keys: tuple[KeySettings, ...]) -> KeySettings | None:
+    # Every key is compared, so that time does not tell how far a guess came.
+    owner = None
+    for settings in keys:
+        for key in settings.key:
+            if hmac.compare_digest(key.reveal().encode(), given.encode(errors="surrogateescape")) and given:
+                owner = owner or settings
+    return owner

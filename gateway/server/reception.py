@@ -1,0 +1,85 @@
+"""Takes a call in: chooses its route and takes a place for it.
+
+Owns the way from "who calls whom over what" to a booked `Call`, the same for webhooks and for sockets. Refuses
+proof (`door`) and HTTP.
+"""
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from gateway.audio import MULAW_8K
+from gateway.contracts import Adapter, Parts, Route, Visit
+from gateway.events import CallInfo
+from gateway.runtime.routing import ConfiguredRoutes, named_route
+from gateway.server.call import Booking, Call
+from gateway.server.calls import Busy, CallRegistry
+from gateway.server.door import Guest
+from gateway.settings import Settings
+
+
+class NoRoute(Struct, frozen=True):
+    """The configuration has no place for this call."""
+
+    sentence: str
+    """For the peer."""
+
+
+class Reception:
+    """Takes calls in for one generation of settings and plugins."""
+
+    def __init__(self, settings: Settings, parts: Parts, registry: CallRegistry) -> None:
+        self._settings: Final = settings
+        self._parts: Final = parts
+        self._registry: Final = registry
+
+    async def receive(
+        self,
+        call_id: str,
+        adapter: Adapter,
+        guest: Guest,
+        visit: Visit,
+        *,
+        route_name: str = "",
+    ) -> Call | Busy | NoRoute:
+        """Choose the route, by name where the address names one, and take a place for `access.token_s`."""
+        info = CallInfo(
+            call_id=call_id,
+            adapter=adapter.name,
+            audio=MULAW_8K,  # not negotiated yet; routes do not depend on it
+            caller=visit.caller,
+            callee=visit.callee,
+            carrier_call_id=visit.carrier_call_id,
+            parameters=dict(visit.parameters),
+        )
+        route = self._route(info, guest, route_name)
+        if isinstance(route, NoRoute):
+            return route
+        booking = Booking(
+            adapter=adapter.name,
+            route=route,
+            caller=visit.caller,
+            callee=visit.callee,
+            carrier_call_id=info.carrier_call_id,
+            parameters=info.parameters,
+            owner="" if adapter.proof == "carrier" else guest.name,
+            owner_calls=guest.calls,
+        )
+        return await self._registry.book(call_id, booking, self._settings.access.token_s)
+
+    def _route(self, info: CallInfo, guest: Guest, route_name: str) -> Route | NoRoute:
+        settings = self._settings
+        if guest.routes:
+            # A key that may use some routes only is served by the first of those that matches.
+            mine = tuple(route for route in settings.routes if route.name in guest.routes)
+            settings = msgspec.structs.replace(settings, routes=mine)
+        if route_name:
+            kinds = ConfiguredRoutes(self._parts.agents)
+            found = named_route(route_name, settings, kinds.is_remote)
+            names = ", ".join(route.name for route in settings.routes) or "none"
+            return found or NoRoute(f"There is no route {route_name!r}; there are: {names}.")
+        found = self._parts.route_call(info, settings)
+        if found is None or (guest.routes and found.settings.name not in guest.routes):
+            return NoRoute("No route takes this call; add one to `routes` in the configuration.")
+        return found
