@@ -11,7 +11,9 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand
 
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, PluginError
+from gateway.runtime.config import DEFAULT_FILE, VARIABLE, development_secret, load_settings
+from gateway.settings import Secrets, Settings
 from gateway.simulate import CallResult, CallScript, PcmCaller, TwilioCaller, Utterance
 from gateway.simulate.phone import record_wav
 from gateway.simulate.report import note_line, summary, tables
@@ -139,23 +141,30 @@ def call(
     console = Console(highlight=False, soft_wrap=True)
     plan: dict[str, Any] = {"observer": None if json else lambda note: console.print(note_line(note))}
     try:
+        settings = _settings(config)
         spoken = Spoken(ctx.meta.get(_ORDER, []), audio or [], say or [], dtmf or [], barge_in_after or [])
         plan["script"] = CallScript(utterances=spoken.utterances(), max_s=max_seconds)
         if as_ == "twilio":
             plan |= {"caller": caller or DEFAULT_CALLER, "callee": callee or DEFAULT_CALLEE}
-            plan |= _twilio_account(config)
+            plan |= _twilio_account(settings)
         else:
-            plan |= {"caller": caller, "callee": callee, "key": key or _gateway_key(config)}
+            plan |= {"caller": caller, "callee": callee, "key": key or _gateway_key(settings)}
             plan |= {"rate_hz": sample_rate, "encoding": encoding, "events": events}
         one = TwilioCaller(url, **plan) if as_ == "twilio" else PcmCaller(url, **plan)
-    except (VoiceError, ValueError, OSError, ConfigError) as error:
+    except (VoiceError, ValueError, OSError, ConfigError, PluginError) as error:
         _refuse(str(error))
     _report(asyncio.run(_run(one)), console, record, as_json=json)
 
 
 async def _run(one: TwilioCaller | PcmCaller) -> CallResult:
-    """Make the call; an interrupt from the keyboard hangs up."""
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, one.hang_up)
+    """Make the call; a first interrupt from the keyboard hangs up."""
+    loop = asyncio.get_running_loop()
+
+    def hang_up() -> None:
+        loop.remove_signal_handler(signal.SIGINT)  # a second interrupt ends the command at once
+        one.hang_up()
+
+    loop.add_signal_handler(signal.SIGINT, hang_up)
     return await one.run()
 
 
@@ -169,45 +178,33 @@ def _check_usage(as_: str, dtmf: list[str] | None, record: Path | None) -> None:
         _refuse(f"--record {record} cannot be written there; name a file in a folder that exists")
 
 
-def _configured(config: Path | None) -> Path | None:
-    """The configuration that ``serve`` would read in this place, if there is one."""
-    if config is not None:
-        return config
-    if named := os.environ.get("TALKPATH_CONFIG"):
-        return Path(named)
-    return Path("gateway.yaml") if Path("gateway.yaml").is_file() else None
+def _settings(config: Path | None) -> Settings | None:
+    """The configuration that ``serve`` would read in this place; None where it would have none."""
+    if config is None and not os.environ.get(VARIABLE) and not Path(DEFAULT_FILE).exists():
+        return None
+    return load_settings(config)
 
 
-def _twilio_account(config: Path | None) -> dict[str, Any]:
+def _twilio_account(settings: Settings | None) -> dict[str, Any]:
     """Who signs, with what, for which public address."""
-    from gateway.runtime.config import development_secret, load_settings  # noqa: PLC0415 - only this caller needs it
-
-    path = _configured(config)
-    if path is None:
+    if settings is None:
         return {"token": development_secret()}
-    settings = load_settings(path)
     twilio = settings.adapters.get("twilio")
-    tokens = getattr(twilio, "auth_token", ())
+    tokens: Secrets = getattr(twilio, "auth_token", ())
     if not tokens:
-        if not settings.is_default:
-            raise ValueError(
-                f"{path} has no adapters.twilio.auth_token; set it, as the call is signed with it"
-            )
-        return {"token": development_secret()}
+        _refuse(
+            "the configuration has no adapters.twilio.auth_token; set it, as Twilio signs its calls with it"
+        )
     account: dict[str, Any] = {"token": tokens[0].reveal(), "public_url": settings.server.public_url or None}
     if account_sid := getattr(twilio, "account_sid", ""):
-        account["account_sid"] = str(account_sid)
+        account["account_sid"] = account_sid
     return account
 
 
-def _gateway_key(config: Path | None) -> str | None:
+def _gateway_key(settings: Settings | None) -> str | None:
     """The first configured gateway key that may connect."""
-    path = _configured(config)
-    if path is None:
-        return None
-    from gateway.runtime.config import load_settings  # noqa: PLC0415 - only with a configuration
-
-    allowed = (one for one in load_settings(path).access.keys if "connect" in one.may and one.key)
+    keys_there = settings.access.keys if settings else ()
+    allowed = (one for one in keys_there if "connect" in one.may and one.key)
     return next((one.key[0].reveal() for one in allowed), None)
 
 

@@ -91,6 +91,8 @@ async def open_socket(url: str, headers: Mapping[str, str], user_agent: str | No
         raise SocketError(
             f"the upgrade of {url} was answered {status}: {body.strip()[:300]}", status
         ) from None
+    except ConnectionRefusedError:
+        raise SocketError(f"nobody answers at {url}; is a gateway running there?") from None
     except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
         raise SocketError(
             f"no WebSocket could be opened to {url} ({str(error) or type(error).__name__})"

@@ -144,7 +144,7 @@ class Phone:
         result.received_audio, result.heard_audio = bytes(self._received), self._buffer.heard
         result.sent_audio, result.said_audio = bytes(self._sent), bytes(self._said)
         result.pacing = measure_pacing(self._late_s)
-        self.note("ended", reason.replace("_", " ") + (f": {failure}" if failure else ""), now)
+        self.note("ended", reason.replace("_", " "), now)
         return result
 
     def _listen(self) -> None:

@@ -36,7 +36,20 @@ def summary(result: CallResult) -> dict[str, Any]:
     document["messages"] = dict(Counter(message.kind for message in result.messages))
     document["agent_was_heard"] = result.agent_was_heard
     document["pacing_is_reliable"] = result.pacing.late_p99_ms <= ALERT_P99_MS
-    return document
+    return {name: _rounded(value) for name, value in document.items()}
+
+
+def _rounded(value: Any) -> Any:
+    """The same with numbers to the microsecond; what lies behind that is the clock's noise."""
+    match value:
+        case float():
+            return round(value, 6)
+        case dict():
+            return {name: _rounded(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_rounded(inner) for inner in value]
+        case _:
+            return value
 
 
 def tables(result: CallResult) -> list[Table | Text]:
@@ -44,7 +57,8 @@ def tables(result: CallResult) -> list[Table | Text]:
     shown: list[Table | Text] = []
     if result.turns:
         shown.append(_turns_table(result))
-    shown.append(_call_table(result))
+    if result.pacing.frames:
+        shown.append(_call_table(result))
     shown += [Text(f"warning at {one.at_s:.2f} s: {one.text}", style="yellow") for one in result.warnings]
     if result.unsaid:
         shown.append(Text(f"never said: {', '.join(result.unsaid)}", style="yellow"))
@@ -57,9 +71,12 @@ def tables(result: CallResult) -> list[Table | Text]:
 
 
 def _turns_table(result: CallResult) -> Table:
-    table = Table(title="turns, as the caller measured them")
-    for name in ("caller", "said at", "answer heard after", "our first sound to clear", "to silence"):
-        table.add_column(name, justify="left" if name == "caller" else "right")
+    table = Table(
+        title="turns, as the caller measured them",
+        caption="clear and silent: from our first sound over the agent",
+    )
+    for name in ("caller", "said at", "answer after", "clear after", "silent after"):
+        table.add_column(name, justify="left" if name == "caller" else "right", no_wrap=name != "caller")
     for turn in result.turns:
         table.add_row(
             Text(turn.label + (" (over the agent)" if turn.over else "")),

@@ -68,6 +68,8 @@ class CallerFaults(msgspec.Struct, frozen=True, kw_only=True):
     """Wait this long before each message is read."""
     close_without_stop: bool = False
     """Hang up by closing the socket without the dialect's farewell."""
+    stop_without_close: bool = False
+    """Twilio: hang up with ``stop`` but leave the socket open, and see whether the gateway closes it."""
     frame_bytes: tuple[int, ...] = ()
     """Sizes of the audio messages, in turn, instead of 20 ms each."""
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from gateway.audio import MULAW_8K
 from gateway.simulate.clock import Clock
 from gateway.simulate.ear import Interval
-from gateway.simulate.media_socket import CLOSE_WITHIN_S, SocketError
+from gateway.simulate.media_socket import SocketError
 from gateway.simulate.phone import Observer, Phone, gap_note
 from gateway.simulate.result import CallResult
 from gateway.simulate.script import CallerFaults, CallScript
@@ -36,6 +36,7 @@ MAX_DOCUMENTS = 50
 INVALID_DOCUMENT = 12100
 STREAM_REFUSED = 31920
 SPEECH_S_PER_WORD = 0.3
+LEFT_OPEN_S = 3.0  # longer than an orderly close may take
 
 
 class _CallOver(Exception):  # noqa: N818 - a fact, not a fault
@@ -245,7 +246,10 @@ class TwilioCaller:
             await asyncio.wait({reader, interruption}, return_when=asyncio.FIRST_COMPLETED)
             if not reader.done():
                 await stream.end()
-                await asyncio.wait({reader}, timeout=CLOSE_WITHIN_S)
+                await asyncio.wait({reader}, timeout=LEFT_OPEN_S)
+                if not reader.done():
+                    self.phone.warn(0, "the gateway left the socket open after the stop", self._clock.now())
+                    stream.kill()
             reader.cancel()
             interruption.cancel()
 

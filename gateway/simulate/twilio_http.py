@@ -126,6 +126,8 @@ class TwilioRequests:
                 method.upper(), dialled, data=body, headers=headers, allow_redirects=False
             ) as answer:
                 text = await answer.text()
+        except aiohttp.ClientConnectorError:
+            raise WebhookError(f"nobody answers at {dialled}; is a gateway running there?") from None
         except (aiohttp.ClientError, TimeoutError) as error:
             raise WebhookError(
                 f"{method} {dialled} had no answer ({str(error) or type(error).__name__})"

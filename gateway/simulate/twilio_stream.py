@@ -71,10 +71,11 @@ class TwilioStream:
         )
 
     async def end(self) -> None:
-        """Stop the stream from the carrier's side."""
+        """Stop the stream from the carrier's side; the socket is then closed, unless ordered otherwise."""
         if not self._faults.close_without_stop:
             await self._send(self._wire.stop())
-        await self._open_socket.close()
+        if not self._faults.stop_without_close:
+            await self._open_socket.close()
 
     def kill(self) -> None:
         """Cut the connection."""

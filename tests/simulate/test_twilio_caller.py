@@ -196,6 +196,28 @@ async def test_faults_of_framing_and_farewell() -> None:
     )
 
 
+async def test_a_stop_without_a_close_waits_for_the_gateway_to_close() -> None:
+    """Ordered, the socket stays open after the stop; a gateway that closes it then is not warned about."""
+
+    async def close_on_stop(gateway: StandIn, socket: web.WebSocketResponse) -> None:
+        await gateway.take(socket, lambda message: bool(message["event"] == "stop"))
+
+    async with serving(StandIn(close_on_stop)) as gateway:
+        faults = CallerFaults(stop_without_close=True)
+        result = await dial(gateway, CallScript(hang_up_at_s=0.5), faults=faults)
+    assert gateway.received[-1]["event"] == "stop"
+    assert result.close_code == 1000
+    assert result.warnings == []
+
+
+async def test_a_socket_left_open_after_the_stop_is_a_warning() -> None:
+    """A gateway that never closes after a stop is found out, and its socket is cut."""
+    async with serving(StandIn(greet_and_listen)) as gateway:
+        faults = CallerFaults(stop_without_close=True)
+        result = await dial(gateway, CallScript(hang_up_at_s=0.5), faults=faults)
+    assert "left the socket open" in result.warnings[0].text
+
+
 async def test_a_slow_reader_gets_everything_late() -> None:
     """Ordered, each message is read only after a wait; the gateway's socket is not broken by it."""
 
