@@ -1,0 +1,55 @@
+"""Carries out an adapter's request to its carrier, and brings the answer back as an event.
+
+Owns how often and how long it is tried. What the request says is the adapter's.
+"""
+
+from typing import Final
+
+import aiohttp
+from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from gateway.contracts import HttpRequest
+from gateway.events import ControlAnswered
+
+TRIES: Final = 3
+"""Attempts while the carrier cannot be reached or is in trouble."""
+REQUEST_S: Final = 4.0
+"""How long one attempt may take."""
+
+
+class _CarrierInTrouble(Exception):  # noqa: N818 - a fact about the carrier
+    """The carrier answered with a status that asks for another try."""
+
+
+async def carry_out(action: str, request: HttpRequest) -> ControlAnswered:
+    """Send the request; a carrier that says that it is already so has done it."""
+    try:
+        async for attempt in AsyncRetrying(
+            stop=stop_after_attempt(TRIES),
+            wait=wait_exponential(multiplier=0.25, max=2),
+            retry=retry_if_exception_type((aiohttp.ClientError, TimeoutError, _CarrierInTrouble)),
+        ):
+            with attempt:
+                status = await _send(request)
+    except RetryError as error:
+        cause = error.last_attempt.exception()
+        return ControlAnswered(action, succeeded=False, detail=str(cause) or type(cause).__name__)
+    succeeded = 200 <= status < 300 or status in request.done_when
+    return ControlAnswered(action, succeeded=succeeded, detail=f"the carrier answered {status}")
+
+
+async def _send(request: HttpRequest) -> int:
+    timeout = aiohttp.ClientTimeout(total=REQUEST_S)
+    async with (
+        aiohttp.ClientSession(timeout=timeout) as client,
+        client.request(
+            request.method,
+            request.url,
+            headers=dict(request.headers),
+            data=request.body,
+            allow_redirects=False,
+        ) as answer,
+    ):
+        if answer.status == 429 or answer.status >= 500:
+            raise _CarrierInTrouble(f"the carrier answered {answer.status}")
+        return answer.status

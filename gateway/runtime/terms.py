@@ -1,0 +1,112 @@
+"""What the machine of a call is told: route, agents and adapter, reduced to what the conversation needs.
+
+Owns that reduction, so that the machine never sees a configuration. Also says what an agent's plan needs.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from gateway.agents.voice_agent_session import interruptible
+from gateway.contracts import (
+    Adapter,
+    AgentCall,
+    AgentTerms,
+    CallTerms,
+    Dial,
+    Local,
+    Route,
+    SessionMemory,
+    Tool,
+)
+from gateway.errors import ConfigError
+from gateway.events import CallInfo, OpenAgent
+from gateway.runtime.plugins import Generation
+from gateway.runtime.routing import address_book
+from gateway.settings import AgentSettings, RegionSettings
+
+LEAD_WITH_CLEAR_MS: Final = 2000.0
+"""How far ahead of the caller's ear we send where the far end can drop it again."""
+LEAD_WITHOUT_CLEAR_MS: Final = 200.0
+"""The same where it cannot."""
+NOWHERE: Final = RegionSettings(voice_agent="")
+"""The address book of agents in this process."""
+
+
+def call_terms(
+    generation: Generation, adapter: Adapter, route: Route, info: CallInfo, clips: Mapping[str, bytes]
+) -> CallTerms:
+    """Terms of one call."""
+    settings = generation.settings
+    limits = settings.limits
+    agents = tuple(_agent_terms(generation, name) for name in route.agents)
+    cancellable = {t.name for name in route.agents for t in tools_of(generation, name) if t.cancellable}
+    return CallTerms(
+        agents=agents,
+        audio=info.audio,
+        route=route.settings.name,
+        marks=adapter.marks,
+        clears=adapter.clears,
+        lead_ms=LEAD_WITH_CLEAR_MS if adapter.clears else LEAD_WITHOUT_CLEAR_MS,
+        closing_leaves=adapter.closing_leaves,
+        dtmf=route.settings.dtmf,
+        client_may=frozenset(route.settings.client_may),
+        cancellable=frozenset(cancellable),
+        clips={name: info.audio.ms(len(audio)) for name, audio in clips.items()},
+        call_s=limits.call_s,
+        silence_s=limits.silence_s,
+        return_s=limits.return_s,
+        goodbye_s=limits.goodbye_s,
+    )
+
+
+def tools_of(generation: Generation, agent: str) -> tuple[Tool, ...]:
+    """The tools that an agent may call."""
+    tools = generation.parts.tools
+    return tuple(tools[name] for name in generation.settings.agents[agent].tools if name in tools)
+
+
+def agent_plan(
+    generation: Generation, info: CallInfo, opening: OpenAgent, memory: SessionMemory
+) -> tuple[AgentCall, Dial | Local]:
+    """How to reach an agent for this call.
+
+    Raises:
+        ConfigError: when its region has no address book.
+    """
+    settings = generation.settings.agents[opening.agent]
+    kind = generation.parts.agents[settings.kind]
+    call = AgentCall(
+        name=opening.agent,
+        settings=settings,
+        region=_region(generation, settings) if kind.remote else NOWHERE,
+        info=info,
+        tools=tools_of(generation, opening.agent),
+        opening=opening,
+        memory=memory,
+    )
+    return call, kind.plan(call)
+
+
+def _region(generation: Generation, settings: AgentSettings) -> RegionSettings:
+    book = address_book(generation.settings)
+    if settings.region not in book:
+        raise ConfigError(f"region {settings.region!r} is unknown; add it to regions")
+    return book[settings.region]
+
+
+def _agent_terms(generation: Generation, name: str) -> AgentTerms:
+    settings = generation.settings.agents[name]
+    remote = generation.parts.agents[settings.kind].remote
+    return AgentTerms(
+        name=name,
+        region=settings.region if remote else "",
+        tool_results=settings.tool_results,
+        keep_s=settings.catch_up.keep_s,
+        rate=settings.catch_up.rate,
+        ready_s=settings.ready_s,
+        tries=settings.tries,
+        resume_s=settings.resume_s,
+        deaf_s=settings.deaf_s,
+        stalled_reply_s=settings.stalled_reply_s,
+        interruptible=interruptible(settings),
+    )
