@@ -27,7 +27,8 @@ COMMANDS: Final = {
 
 def main() -> None:
     """Run the command line."""
-    for name, module in COMMANDS.items():
-        function = getattr(importlib.import_module(f"gateway.cli.{module}"), module)
-        app.command(name)(function)
+    for name, module_name in COMMANDS.items():
+        module = importlib.import_module(f"gateway.cli.{module_name}")
+        command_class = getattr(module, "COMMAND_CLASS", None)
+        app.command(name, cls=command_class)(getattr(module, module_name))
     app()

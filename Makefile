@@ -1,0 +1,45 @@
+# make demo    a spoken call on this machine, with no key and no network
+# make test    sets up what the tests need and runs them
+# make check   formatting, linting, types, import levels, then make test; what CI runs
+# make slow    the long property tests
+# make bench   what one step costs, beside a comparator in the same run
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+
+.PHONY: demo test check slow bench clean
+
+demo: $(RUNTIME)
+	@$(BIN)/python -m gateway demo
+
+test: $(DEV)
+	@scripts/parts
+	@$(BIN)/pytest --cov --cov-report=term:skip-covered -m "not slow"
+
+check: $(DEV)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory test
+
+slow: $(DEV)
+	@scripts/parts
+	TALKPATH_SEQUENCES=100000 $(BIN)/pytest -m slow --timeout=3600
+
+bench: $(DEV)
+	$(BIN)/python bench/step.py
+
+clean:
+	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(RUNTIME): requirements/runtime.lock
+	@scripts/environment $(PYTHON) $(VENV) runtime
+	@touch $@
+
+$(DEV): requirements/dev.lock pyproject.toml
+	@scripts/environment $(PYTHON) $(VENV) dev
+	@touch $@ $(RUNTIME)
