@@ -57,6 +57,8 @@ class Origin(Struct, frozen=True):
     """For people: module, package or file."""
     load: Callable[[], object]
     """Imports it."""
+    is_built_in: bool = False
+    """Whether it comes with Talkpath."""
 
 
 class _Named(Protocol):
@@ -87,7 +89,9 @@ def find_plugins(settings: PluginsSettings, extra: Sequence[object] = ()) -> Ite
 
 
 def _built_in(module: str) -> Origin:
-    return Origin(module.removeprefix("gateway."), module, lambda: importlib.import_module(module))
+    return Origin(
+        module.removeprefix("gateway."), module, lambda: importlib.import_module(module), is_built_in=True
+    )
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -150,7 +154,7 @@ class Plugins:
             ) from error
         marked = [name for name in dir(plugin) if self._manager.parse_hookimpl_opts(plugin, name) is not None]
         if not marked:
-            if origin.where.startswith("gateway."):
+            if origin.is_built_in:
                 return  # a module of a room that is no plugin
             raise PluginError(f"{who} has no hooks; mark at least one function with @hookimpl")
         if self._manager.has_plugin(origin.name):

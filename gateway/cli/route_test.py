@@ -1,0 +1,73 @@
+"""``talkpath route-test``: which route a call would take, and why."""
+
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gateway.audio import MULAW_8K
+from gateway.cli.check import Config, Json, print_json
+from gateway.contracts import Route
+from gateway.errors import ConfigError, PluginError
+from gateway.events import CallInfo
+from gateway.runtime.config import load_generation
+from gateway.runtime.plugins import Generation
+from gateway.runtime.routing import ConfiguredRoutes, explain_mismatches
+
+Adapter = Annotated[str, typer.Option(help="Adapter on which the call comes, such as twilio.")]
+Caller = Annotated[str, typer.Option(help="The calling number, as the carrier gives it.")]
+Callee = Annotated[str, typer.Option(help="The called number, as the carrier gives it.")]
+
+
+def route_test(
+    *, adapter: Adapter, caller: Caller = "", callee: Callee = "", config: Config = None, json: Json = False
+) -> None:
+    """Tell which route, agent and region a call would get, and why.
+
+    Exit code 0: a route takes it; 1: the call would be refused; 2: wrong usage or configuration.
+
+    Example: talkpath route-test --adapter twilio --caller +15550100 --callee +33123456789
+    """
+    info = CallInfo(call_id="route-test", adapter=adapter, audio=MULAW_8K, caller=caller, callee=callee)
+    try:
+        generation = load_generation(config)
+        settings = generation.settings
+        if adapter not in settings.adapters:
+            known = ", ".join(settings.adapters) or "none"
+            _leave(2, f"the adapter {adapter} is not configured; adapters are: {known}")
+        route = generation.parts.route_call(info, settings)
+    except (ConfigError, PluginError) as error:
+        _leave(2, str(error))
+    if route is None:
+        reasons = explain_mismatches(info, settings)
+        if json:
+            print_json({"route": None, "why": reasons})
+        _leave(1, "\n  ".join(["no route takes this call, so it would be refused:", *reasons]))
+    found = describe(route, generation)
+    if json:
+        print_json(found)
+        return
+    table = Table.grid(padding=(0, 2))
+    for name, text in found.items():
+        table.add_row(name, ", ".join(text) if isinstance(text, list) else text)
+    Console(highlight=False, markup=False).print(table)
+
+
+def describe(route: Route, generation: Generation) -> dict[str, Any]:
+    """What a call on this route gets."""
+    agents = generation.settings.agents
+    is_remote = ConfiguredRoutes(generation.parts.agents).is_remote
+    first, *others = route.agents
+    return {
+        "route": route.settings.name,
+        "agent": first,
+        "region": agents[first].region if is_remote(agents[first]) else "this machine",
+        "then": list(others),
+        "why": route.why,
+    }
+
+
+def _leave(code: int, sentence: str) -> NoReturn:
+    typer.echo(f"talkpath route-test: {sentence}", err=True)
+    raise typer.Exit(code)
