@@ -236,6 +236,8 @@ class RecordsSettings(Section, frozen=True, kw_only=True):
     """Days after which they are deleted."""
     transcripts: bool = False
     """Whether the words are kept."""
+    form: Literal["compact", "full"] = "compact"
+    """``compact`` keeps sound as totals; ``full`` keeps every byte, so that a call can be replayed exactly."""
 
 
 class RecordingSettings(Section, frozen=True, kw_only=True):
