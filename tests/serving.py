@@ -5,7 +5,6 @@ import base64
 import hashlib
 import hmac
 import re
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,19 +14,18 @@ import msgspec
 from aiohttp import web
 
 from gateway.adapters.twilio_http import TwilioSettings
-from gateway.contracts import AgentKind, Codec, Leg, Parts, Plan, Route
-from gateway.errors import WireError
+from gateway.contracts import AgentKind, Parts, Plan, Route
 from gateway.events import (
+    AnyEvent,
     CallerAudio,
     CallerLeft,
     CallInfo,
     CallStarted,
-    Command,
     EndingAsked,
-    Event,
     Play,
     StopRequested,
 )
+from gateway.runtime.legs import WireLeg
 from gateway.runtime.plugins import Generation, build_parts
 from gateway.runtime.store import MemoryStore
 from gateway.server.app import DOOR, Apps, build_app
@@ -48,45 +46,6 @@ class Clock:
         return self.now_s
 
 
-class SocketLeg:
-    """A caller's leg without a playback clock."""
-
-    def __init__(self, socket: web.WebSocketResponse, codec: Codec) -> None:
-        self._socket = socket
-        self._codec = codec
-        self._waiting: deque[Command] = deque(maxlen=1000)
-        self.wire_errors = 0
-
-    def post(self, command: Command) -> None:
-        self._waiting.append(command)
-
-    async def _flush(self) -> None:
-        while self._waiting:
-            for message in self._codec.encode(self._waiting.popleft()):
-                if isinstance(message, str):
-                    await self._socket.send_str(message)
-                else:
-                    await self._socket.send_bytes(message)
-
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        for event in getattr(self._codec, "opening", list)():
-            yield event
-        async for message in self._socket:
-            if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
-                break
-            try:
-                events = self._codec.decode(message.data)
-            except WireError:
-                self.wire_errors += 1
-                continue
-            for event in events:
-                yield event
-            await self._flush()
-
-    async def close(self, code: int = 1000, reason: str = "") -> None:
-        await self._socket.close(code=code, message=reason.encode())
-
-
 class EchoRunner:
     """Sends the caller's audio back; ends when it is told that somebody left."""
 
@@ -96,9 +55,9 @@ class EchoRunner:
         self.info: CallInfo | None = None
         self.phase = "WAITING"
         self.agent = route.agents[0]
-        self.legs: list[Leg] = []
-        self.offered: list[Event] = []
-        self.heard: list[Event] = []
+        self.legs: list[WireLeg] = []
+        self.offered: list[AnyEvent] = []
+        self.heard: list[AnyEvent] = []
         self.stubborn = False
         self._ended = asyncio.Event()
 
@@ -108,8 +67,18 @@ class EchoRunner:
         for leg in self.legs:
             await leg.close()
 
-    async def serve(self, leg: Leg) -> None:
+    async def serve(self, leg: WireLeg) -> None:
         self.legs.append(leg)
+        async with asyncio.TaskGroup() as group:
+            writer = group.create_task(leg.write())
+            await self._listen(leg)
+            writer.cancel()
+        self.legs.remove(leg)
+        self.phase = "CALLER_LOST"
+        if self.info and self.info.adapter == "pcm":  # its closing leaves
+            self._ended.set()
+
+    async def _listen(self, leg: WireLeg) -> None:
         async for event in leg:
             self.heard.append(event)
             if isinstance(event, CallStarted):
@@ -119,10 +88,8 @@ class EchoRunner:
                 leg.post(Play("r1", event.audio))
             if isinstance(event, CallerLeft):
                 self._ended.set()
-        self.legs.remove(leg)
-        self.phase = "CALLER_LOST"
 
-    def offer(self, event: Event) -> None:
+    def offer(self, event: AnyEvent) -> None:
         self.offered.append(event)
         if isinstance(event, CallerLeft | StopRequested | EndingAsked) and not self.stubborn:
             self._ended.set()
@@ -249,7 +216,6 @@ async def serving(
         Generation(settings=settings, parts=parts_of(settings)),
         store=store,
         make_runner=made,
-        make_leg=lambda socket, codec, _adapter: SocketLeg(socket, codec),
     )
     public = web.AppRunner(apps.public, access_log=None, shutdown_timeout=1)
     admin = web.AppRunner(apps.admin, access_log=None, shutdown_timeout=1)

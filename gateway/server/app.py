@@ -2,7 +2,7 @@
 
 Owns what stands at which address, and the order in which the process comes down: first the calls, then their
 sockets, then what they shared. Refuses to listen (`gateway.cli.serve`) and to know what a runner is made of
-(`house`).
+(`opening`).
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,7 +19,7 @@ from gateway.server.calls import CallRegistry, RunnerMaker
 from gateway.server.door import Door
 from gateway.server.health import Health
 from gateway.server.reception import Reception
-from gateway.server.sockets import LegMaker, MediaSockets
+from gateway.server.sockets import MediaSockets
 
 REGISTRY: Final = web.AppKey("registry", CallRegistry)
 DOOR: Final = web.AppKey("door", Door)
@@ -39,7 +39,7 @@ class Apps(Struct, frozen=True):
     """The calls; drain it before the applications are cleaned up."""
 
 
-def build_app(generation: Generation, *, store: Store, make_runner: RunnerMaker, make_leg: LegMaker) -> Apps:
+def build_app(generation: Generation, *, store: Store, make_runner: RunnerMaker) -> Apps:
     """Put everything at its address; set up and clean up both applications in one and the same task."""
     settings, parts = generation.settings, generation.parts
     registry = CallRegistry(settings, store, make_runner)
@@ -52,7 +52,6 @@ def build_app(generation: Generation, *, store: Store, make_runner: RunnerMaker,
         door=door,
         registry=registry,
         reception=reception,
-        make_leg=make_leg,
     )
     answering = Answering(
         parts,

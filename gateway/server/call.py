@@ -12,12 +12,16 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from gateway.contracts import Leg, Route
-from gateway.events import CallerLeft, CallInfo, EndingAsked, Event, StopRequested
+from gateway.contracts import Route
+from gateway.events import AnyEvent, CallerLeft, CallInfo, EndingAsked, StopRequested
+from gateway.runtime.legs import WireLeg
+from gateway.server.caller_leg import CallerLeg
 
 RETURNS: Final = 5
 """How often within `RETURNS_WITHIN_S` a call may be invited again before it counts as broken."""
 RETURNS_WITHIN_S: Final = 60.0
+LAST_WORDS_S: Final = 20.0
+"""How long a socket may stay open that its runner does not read any more."""
 
 
 class Runner(Protocol):
@@ -42,11 +46,11 @@ class Runner(Protocol):
         """Run the whole life of the call."""
         ...
 
-    async def serve(self, leg: Leg) -> None:
+    async def serve(self, leg: WireLeg) -> None:
         """Attach a caller's leg; returns when the leg has ended."""
         ...
 
-    def offer(self, event: Event) -> None:
+    def offer(self, event: AnyEvent) -> None:
         """Hand over an event of the house."""
         ...
 
@@ -156,15 +160,25 @@ class Call:
                 continue  # the call may have been invited again meanwhile
         return not self.dropped
 
-    async def serve(self, leg: Leg, close_s: float) -> None:
+    @property
+    def is_connected(self) -> bool:
+        """Whether a socket is attached."""
+        return bool(self._sockets)
+
+    async def serve(self, leg: CallerLeg, close_s: float) -> None:
         """Attach a leg and wait until it has ended, or the call has and `close_s` more are over."""
-        assert self.runner is not None  # noqa: S101 - `running` is set after it
+        if self.runner is None:
+            raise RuntimeError("a leg can be attached once the call is running")
         try:
             async with asyncio.timeout(None) as patience:
                 self._sockets.add(patience)
                 if self.over.is_set():
                     self._lose_patience(patience, close_s)
                 await self.runner.serve(leg)
+                if leg.is_open and not self.over.is_set():
+                    # The runner still says something on it, such as an apology, and closes it then.
+                    patience.reschedule(asyncio.get_running_loop().time() + LAST_WORDS_S)
+                    await self.over.wait()
         except TimeoutError:
             if not patience.expired():
                 raise

@@ -20,7 +20,7 @@ from msgspec import Struct
 from gateway.contracts import Route, Store
 from gateway.server.access_log import log_line, mask_number
 from gateway.server.call import Booking, Call, Runner
-from gateway.server.threshold import Threshold
+from gateway.server.caller_leg import CallerLeg
 from gateway.settings import Settings
 
 log: Final = logging.getLogger("talkpath.calls")
@@ -121,7 +121,7 @@ class CallRegistry:
             )
             return call
 
-    async def attach(self, call: Call, leg: Threshold) -> None:
+    async def attach(self, call: Call, leg: CallerLeg) -> None:
         """Let a socket take part in its call; returns when it has ended, closed in bounded time."""
         close_s = self._settings.server.close_s
         code, reason = 1000, ""
@@ -132,7 +132,7 @@ class CallRegistry:
                 if call.runner is not None:
                     await call.serve(leg, close_s)
         except Exception as fault:  # noqa: BLE001 - a fault in a leg is as much ours as one in the conversation
-            self._fail(call, fault)
+            self._fail(call, fault, told=False)
             call.stop("a fault in the gateway")
         if call.failed:
             code, reason = BROKEN, "something went wrong in the gateway"
@@ -193,16 +193,16 @@ class CallRegistry:
                     call.running.set()
                     await call.runner.run()
             except Exception as fault:  # noqa: BLE001 - the one place where faults end
-                self._fail(call, fault)
+                self._fail(call, fault, told=call.is_connected)  # the runner apologises where it can
             finally:
                 self._forget(call)
 
-    def _fail(self, call: Call, fault: Exception) -> None:
+    def _fail(self, call: Call, fault: Exception, *, told: bool) -> None:
         if call.failed:
             return
         call.failed = True
         log.error("call %s was ended by a fault in the gateway", call.call_id, exc_info=fault)
-        if carrier_call_id := call.booking.carrier_call_id:
+        if not told and (carrier_call_id := call.booking.carrier_call_id):
             self._apologies[call.booking.adapter, carrier_call_id] = None
             while len(self._apologies) > APOLOGIES:
                 self._apologies.popitem(last=False)

@@ -10,18 +10,15 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.contracts import Adapter, Codec, Leg, Parts, Store, Upgrade, Visit
+from gateway.contracts import Adapter, Codec, Parts, Store, Upgrade, Visit
 from gateway.errors import WireError
 from gateway.server.access_log import log_line, mask_number
 from gateway.server.call import Call
+from gateway.server.caller_leg import CallerLeg
 from gateway.server.calls import Busy, CallRegistry, new_call_id
 from gateway.server.door import Door, Guest, Refusal, not_let_in
 from gateway.server.reception import NoRoute, Reception
-from gateway.server.threshold import Threshold
 from gateway.settings import ServerSettings
-
-LegMaker = Callable[[web.WebSocketResponse, Codec, Adapter], Leg]
-"""Makes a caller's leg of an open socket."""
 
 # A peer drops the connection when we pick a subprotocol that it did not offer; aiohttp picks from its offer only.
 SUBPROTOCOLS: Final = ("audio.twilio.com", "media", "audio.drachtio.org", "audio.jambonz.org")
@@ -42,7 +39,6 @@ class MediaSockets:
         door: Door,
         registry: CallRegistry,
         reception: Reception,
-        make_leg: LegMaker,
         heartbeat_s: float | None = None,
     ) -> None:
         self._server = server
@@ -51,7 +47,6 @@ class MediaSockets:
         self._door = door
         self._registry = registry
         self._reception = reception
-        self._make_leg = make_leg
         self._heartbeat_s = heartbeat_s
 
     def routes(self) -> list[web.RouteDef]:
@@ -130,12 +125,7 @@ class MediaSockets:
         try:
             await socket.prepare(request)
             log_line("socket_open", call_id=call.call_id, caller=mask_number(call.booking.caller))
-            leg = Threshold(
-                self._make_leg(socket, codec, adapter),
-                self._server.first_message_s,
-                opens_itself=hasattr(codec, "opening"),
-                is_welcome=welcome,
-            )
+            leg = CallerLeg(socket, codec, self._server, is_welcome=welcome)
             await self._registry.attach(call, leg)
             heard = leg.crossed
         finally:

@@ -1,0 +1,85 @@
+"""A caller's socket as a leg, with a threshold before its first event.
+
+Owns the patience with a socket that opens and says nothing (no runner is woken and no agent opened for it), and,
+where no token was spent, the check that the stream is new. Refuses everything after the first event: from then on
+the leg is the runner's business.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
+
+from aiohttp import web
+
+from gateway.contracts import Codec
+from gateway.events import AnyEvent
+from gateway.runtime.legs import LegBounds, WebSocketLeg
+from gateway.settings import ServerSettings
+
+POLICY: Final = 1008
+"""WebSocket close code: the peer did not keep a rule."""
+
+
+class CallerLeg(WebSocketLeg):
+    """A leg that is closed when its peer says nothing in time, or is not welcome; `cross` before iterating."""
+
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        codec: Codec,
+        server: ServerSettings,
+        *,
+        is_welcome: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        super().__init__(
+            socket, codec, bounds=LegBounds(wire_errors=server.wire_errors, close_s=server.close_s)
+        )
+        self.crossed = False
+        """Whether a call has begun on this leg, or gone on."""
+        self._events = super().__aiter__()
+        self._first: AnyEvent | None = None
+        # The first event of such a dialect is ours, not a message of the peer.
+        self._unheard = hasattr(codec, "opening")
+        self._limit_s = server.first_message_s
+        self._until = asyncio.get_running_loop().time() + self._limit_s
+        self._is_welcome = is_welcome
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither side has closed the connection."""
+        return not (self._gone or self._closing)
+
+    async def cross(self) -> bool:
+        """Wait for the first event; False when the leg was closed instead, or ended by itself."""
+        self._first = await self._next_in_time()
+        if self._first is None:
+            return False
+        if self._is_welcome is not None and not await self._is_welcome():
+            await self.close(POLICY, "this stream was here before")
+            return False
+        self.crossed = True
+        return True
+
+    def __aiter__(self) -> AsyncIterator[AnyEvent]:
+        """Give the events in order, once; ends when the connection has."""
+        return self
+
+    async def __anext__(self) -> AnyEvent:
+        if (first := self._first) is not None:
+            self._first = None
+            return first
+        if not self._unheard:
+            return await anext(self._events)
+        event = await self._next_in_time()
+        self._unheard = False
+        if event is None:
+            raise StopAsyncIteration
+        return event
+
+    async def _next_in_time(self) -> AnyEvent | None:
+        try:
+            async with asyncio.timeout_at(self._until):
+                return await anext(self._events, None)
+        except TimeoutError:
+            await self.close(POLICY, f"nothing of a call came within {self._limit_s:g} s")
+            return None
