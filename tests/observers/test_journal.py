@@ -107,7 +107,7 @@ def test_a_full_journal_reads_back_as_it_was_written(entries: list[Entry]) -> No
 
 def spoken_call() -> list[Entry]:
     """A caller who speaks, pauses and speaks, and a reply that begins with silence."""
-    entries = [Entry(0.0, CallStarted(INFO)), Entry(0.5, SpeechStarted())]
+    entries = [Entry(0.0, CallStarted(INFO))]
     for step in range(200):
         at = 0.6 + step * 0.02
         loud = step < 50 or 120 <= step < 150
@@ -115,6 +115,8 @@ def spoken_call() -> list[Entry]:
             Entry(at, CallerAudio(MULAW_8K.silence(20), -20.0 if loud else -70.0)),
             Entry(at, SendAudio(MULAW_8K.silence(20))),
         ]
+        if step == 135:
+            entries.append(Entry(at, SpeechStarted()))
     entries += [Entry(5.0, SpeechStopped()), Entry(5.0, ReplyStarted("r1"))]
     for step in range(100):
         at = 5.1 + step * 0.02
@@ -135,6 +137,7 @@ def test_a_compact_journal_is_small_and_tells_the_same_turns() -> None:
     assert len(read) == len(entries)
     assert fold_turns(read) == pytest.approx(fold_turns(entries))
     [turn] = fold_turns(read)
+    assert turn.caller_started_at == pytest.approx(3.0)
     assert turn.caller_stopped_at == pytest.approx(3.58)
     assert turn.first_audible_ms == pytest.approx(700)
 

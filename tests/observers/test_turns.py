@@ -346,6 +346,16 @@ def test_a_clear_without_an_interruption_is_no_barge_in() -> None:
     assert (first.barge_in_ms, second.barge_in_ms) == (None, None)
 
 
+def test_a_clear_after_the_callers_words_is_no_barge_in() -> None:
+    """A signal is over when the caller has finished, though no reply has begun."""
+    first, _ = turns(
+        (1.0, [ReplyStarted("r1"), sound(), ReplyEnded("r1")]),
+        (2.0, [SpeechStarted(), SpeechStopped(), user("Hi")]),
+        (3.0, Clear()),
+    )
+    assert first.barge_in_ms is None
+
+
 def test_an_interjection_without_a_reply_goes_on_with_the_next_words() -> None:
     """The agent may take words in without an answer of their own."""
     _, turn = turns(
