@@ -1,16 +1,12 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gateway.audio import MULAW_8K
 from gateway.events import (
-    AbandonTool,
     AgentReady,
     AgentSaid,
     AnyCommand,
     AnyEvent,
     AskReply,
-    CallerAnsweredTool,
     CallerAudio,
     CallerPressed,
     CallInfo,
@@ -24,14 +20,11 @@ from gateway.events import (
     ReplyEnded,
     ReplyHeard,
     ReplyStarted,
-    SendResult,
     SpeechStarted,
     SpeechStopped,
-    ToolCalled,
-    ToolFinished,
     UserSaid,
 )
-from gateway.observers.turn_fold import TurnFold, fold_turns
+from gateway.observers.turn_fold import fold_turns
 from gateway.observers.turns import Turn
 
 FRAME = MULAW_8K.silence(20)
@@ -278,35 +271,6 @@ def test_a_silent_reply_is_merged_into_the_next_one() -> None:
     assert audible.audible_sent_at == 4.5
 
 
-def test_several_replies_around_a_tool_call_make_one_turn() -> None:
-    """The silent preamble, the tool and the answer belong to the words that asked for them."""
-    [turn] = turns(
-        (1.0, [SpeechStarted(), SpeechStopped(), user("Any rye?"), ReplyStarted("r1"), silence()]),
-        (2.0, ToolCalled("t1", "get_stock", "{}")),
-        (2.3, ToolFinished("t1", "{}")),
-        (2.4, [SendResult("t1", "{}"), SendResult("t1", "{}")]),
-        (2.5, [ReplyEnded("r1"), ReplyEnded("r1"), ReplyStarted("r2"), sound("r2")]),
-        (2.9, AgentSaid("r2", "Yes.", final=False)),
-        (3.0, [ToolCalled("t2", "order", "{}"), AbandonTool("t2")]),
-    )
-    first, second = turn.tools
-    assert (first.duration_ms, first.answer_ms, first.outcome) == (exact(300), exact(400), "ok")
-    assert (second.duration_ms, second.abandoned, second.outcome) == (None, True, "")
-    assert turn.replies[1].text == "Yes."
-    assert turn.replies[1].source == "deltas"
-
-
-def test_a_tool_of_the_client_ends_with_its_answer() -> None:
-    """Tools that a client declares are answered by it, and repeated calls are one."""
-    [turn] = turns(
-        (1.0, ToolCalled("t1", "look", "{}")),
-        (1.1, ToolCalled("t1", "look", "{}")),
-        (1.5, CallerAnsweredTool("t1", "no", failed=True)),
-    )
-    [tool] = turn.tools
-    assert (tool.duration_ms, tool.outcome) == (exact(500), "error")
-
-
 def test_an_interruption_begins_a_turn_and_is_told_of_the_one_before() -> None:
     """The first of the agent's two signals counts, up to our clear; the words are cut where the sound was."""
     before, after = turns(
@@ -412,63 +376,3 @@ def test_keys_and_losses_and_house_sounds_belong_to_the_turn_in_which_they_end()
     assert turn.first_audible_ms == exact(1500)
     assert turn.gap_ms == 800.0
     assert [(clip.name, clip.heard_ms, clip.confirmed) for clip in turn.clips] == [("hold", 400, False)]
-
-
-IDS = st.sampled_from(["", "r1", "r2", "clip:hold"])
-LEVELS = st.sampled_from([-100.0, -50.0, -20.0])
-TEXTS = st.text("ab ", max_size=6)
-ITEMS: st.SearchStrategy[Item] = st.one_of(
-    st.sampled_from(
-        [
-            STARTED,
-            AgentReady("s"),
-            AskReply(""),
-            SpeechStarted(),
-            SpeechStopped(),
-            Clear(),
-            CallerPressed("1"),
-        ]
-    ),
-    st.builds(CallerAudio, st.just(FRAME), LEVELS),
-    st.builds(ReplyStarted, IDS),
-    st.builds(ReplyAudio, IDS, st.just(FRAME), LEVELS),
-    st.builds(ReplyEnded, IDS, st.booleans()),
-    st.builds(Play, IDS, st.just(FRAME)),
-    st.builds(UserSaid, TEXTS, st.booleans(), st.sampled_from(["", "m1", "m2"])),
-    st.builds(AgentSaid, IDS, TEXTS, st.booleans(), st.booleans(), st.none() | st.integers(0, 90)),
-    st.builds(ToolCalled, IDS, TEXTS, TEXTS),
-    st.builds(ToolFinished, IDS, TEXTS, st.booleans()),
-    st.builds(SendResult, IDS, TEXTS),
-    st.builds(AbandonTool, IDS),
-    st.builds(heard, IDS, st.floats(0, 90), st.floats(0, 90), st.none() | st.floats(0, 90)),
-    st.just(Remember(GapClosed(1.0, "new", "a"))),
-)
-JOURNALS = st.lists(st.tuples(st.floats(0, 3), ITEMS), max_size=40)
-
-
-@given(JOURNALS)
-def test_no_order_of_events_is_too_odd(steps: list[tuple[float, Item]]) -> None:
-    """Whatever comes, in any order: nothing is raised, nothing is counted twice, no latency is negative."""
-    now, fold = 0.0, TurnFold()
-    for step_s, item in steps:
-        now += step_s
-        fold.see(Entry(now, item))
-    folded = fold.turns
-    replies = [reply.reply_id for turn in folded for reply in turn.replies]
-    assert len(replies) == len(set(replies))
-    named = {item.reply_id for _, item in steps if isinstance(item, ReplyStarted)}
-    assert named <= set(replies)
-    assert [turn.number for turn in folded] == list(range(1, len(folded) + 1))
-    for turn in folded:
-        latencies = (
-            turn.speech_delay_ms,
-            turn.end_of_turn_delay_ms,
-            turn.transcript_ms,
-            turn.first_audio_ms,
-            turn.first_audible_ms,
-            turn.user_bot_latency_ms,
-            turn.barge_in_ms,
-            turn.duration_ms,
-        )
-        assert all(latency is None or latency >= 0 for latency in latencies)
-        assert all(reply.heard + reply.unheard == reply.text for reply in turn.replies)
