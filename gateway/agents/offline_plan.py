@@ -50,11 +50,11 @@ def plan(call: AgentCall) -> Local:
     """Plan a session with the offline agent.
 
     Its first message carries ``greeting`` only where the configuration has one: without it the script's own greeting
-    is spoken. In the middle of a call ``greeting`` is the empty string and `OfflineOptions.greet` is false: it
-    says nothing until the caller does.
+    is spoken, also when it takes over from another agent in the middle of a call. When its own session is replaced
+    ``greeting`` is the empty string and `OfflineOptions.greet` is false: it says nothing until the caller does.
     """
     settings: OfflineAgentSettings = call.settings
-    greet = call.opening.rung == "new" and not call.opening.history
+    greet = call.opening.rung == "new" and not (call.opening.history and call.memory.session_id)
     return Local(
         service=SERVICE,
         options=OfflineOptions(settings.script, greet, settings.profile),

@@ -169,7 +169,8 @@ def first_session(call: AgentCall, opening: OpenAgent, *, greets_unasked: bool =
 
     A stored agent's id must come alone (3.1), so neither tools nor history go with it. A session in the middle of
     a call gets the conversation so far and no greeting. An absent greeting means to the provider that the caller
-    speaks first; to an agent that greets from a script of its own (``greets_unasked``) only an empty one does.
+    speaks first; to an agent that greets from a script of its own (``greets_unasked``) only an empty one does, and
+    it gets that only where it has had a session of this call before.
     """
     settings: AgentSettings = call.settings
     if agent_id := stored_agent(call):
@@ -177,7 +178,8 @@ def first_session(call: AgentCall, opening: OpenAgent, *, greets_unasked: bool =
     session: dict[str, Any] = dict(settings.session)
     if opening.history:
         session["system_prompt"] = with_history(session.get("system_prompt", ""), opening.history)
-        session["greeting"] = ""
+        if call.memory.session_id or not greets_unasked:
+            session["greeting"] = ""  # who takes over by a script of its own introduces itself
     if not session.get("greeting") and not greets_unasked:
         session.pop("greeting", None)  # the provider refuses null and is not asked what it makes of "" (3.1)
     audio = format_fields(wire_audio(call))

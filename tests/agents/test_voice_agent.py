@@ -160,14 +160,16 @@ def test_both_kinds_enter_by_the_hook() -> None:
 
 
 def test_offline_agent_is_asked_for_in_the_process() -> None:
-    """The offline agent is a local plan with its script; it greets at the start of a call only."""
+    """The offline agent is a local plan with its script; it greets when it takes a call, not when its own session is replaced."""
     section = OfflineAgentSettings(kind="offline", script="apology", profile="burst")
     plan = offline_plan.plan(agent_call(section))
     assert isinstance(plan, Local)
     assert (plan.service, plan.audio) == ("offline", MULAW_8K)
     assert plan.options == OfflineOptions("apology", greet=True, profile="burst")
     later = OpenAgent("main", history=(HeardLine("user", "hello"),))
-    assert offline_plan.plan(agent_call(section, opening=later)).options.greet is False
+    assert offline_plan.plan(agent_call(section, opening=later)).options.greet is True
+    again = agent_call(section, opening=later, memory=SessionMemory("sess_0"))
+    assert offline_plan.plan(again).options.greet is False
     resuming = OpenAgent("main", "token")
     assert offline_plan.plan(agent_call(section, opening=resuming)).options.greet is False
 
