@@ -13,6 +13,7 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from gateway.adapters.pcm import PcmSettings
 from gateway.adapters.twilio_http import TwilioSettings
 from gateway.contracts import AgentKind, Parts, Plan, Route
 from gateway.events import (
@@ -184,7 +185,7 @@ def settings_of(**sections: Any) -> Settings:
     given: dict[str, Any] = {
         "agents": {"house": AgentSettings(kind="silent")},
         "routes": (RouteSettings(name="default", agent="house"),),
-        "adapters": {"twilio": TwilioSettings(auth_token=(Secret(TOKEN),))},
+        "adapters": {"twilio": TwilioSettings(auth_token=(Secret(TOKEN),)), "pcm": PcmSettings()},
         "server": ServerSettings(port=0, admin_port=0, close_s=1),
         **sections,
     }

@@ -6,13 +6,13 @@ checked. Sources: contract, section 2; carriers reference 2.1, 2.6; field refere
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Final, Literal
 
 from aiohttp import hdrs, web
 from msgspec import Struct
 
-from gateway.contracts import Adapter, Document, Invitation, MediaPass, Parts, Store, Visit
+from gateway.contracts import Adapter, Document, Invitation, MediaPass, Store, Visit
 from gateway.errors import WireError
 from gateway.server.access_log import log_line, mask_number
 from gateway.server.call import Call
@@ -51,7 +51,7 @@ class Answering:
 
     def __init__(
         self,
-        parts: Parts,
+        adapters: Iterable[Adapter],
         *,
         store: Store,
         door: Door,
@@ -59,7 +59,7 @@ class Answering:
         reception: Reception,
         token_s: float,
     ) -> None:
-        self._parts = parts
+        self._adapters = adapters
         self._store = store
         self._door = door
         self._registry = registry
@@ -68,7 +68,7 @@ class Answering:
 
     def routes(self) -> Iterator[web.RouteDef]:
         """Addresses of the webhooks of all carriers."""
-        for adapter in self._parts.adapters.values():
+        for adapter in self._adapters:
             if adapter.proof != "carrier":
                 continue
             paths = PATHS.get(adapter.name, WebhookPaths())

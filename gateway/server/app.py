@@ -42,19 +42,21 @@ class Apps(Struct, frozen=True):
 def build_app(generation: Generation, *, store: Store, make_runner: RunnerMaker) -> Apps:
     """Put everything at its address; set up and clean up both applications in one and the same task."""
     settings, parts = generation.settings, generation.parts
+    # Only what the configuration names is served; a registered adapter alone opens no door.
+    adapters = {name: parts.adapters[name] for name in settings.adapters if name in parts.adapters}
     registry = CallRegistry(settings, store, make_runner)
     door = Door(settings, store)
     reception = Reception(settings, parts, registry)
     sockets = MediaSockets(
         settings.server,
-        parts,
+        adapters,
         store=store,
         door=door,
         registry=registry,
         reception=reception,
     )
     answering = Answering(
-        parts,
+        adapters.values(),
         store=store,
         door=door,
         registry=registry,
@@ -89,7 +91,9 @@ async def _in_words(
     try:
         return await handler(request)
     except web.HTTPNotFound:
-        text = "There is nothing at this address; calls come in at /v1/ws/{adapter} and carriers' webhooks.\n"
+        text = (
+            "There is nothing at this address; carriers and clients are served once `adapters` names them.\n"
+        )
         return web.Response(status=404, text=text)
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))

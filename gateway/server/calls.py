@@ -193,7 +193,8 @@ class CallRegistry:
                     call.running.set()
                     await call.runner.run()
             except Exception as fault:  # noqa: BLE001 - the one place where faults end
-                self._fail(call, fault, told=call.is_connected)  # the runner apologises where it can
+                # A runner apologises by itself, once its conversation has begun and somebody is there to hear it.
+                self._fail(call, fault, told=call.is_connected and call.phase not in ("invited", "waiting"))
             finally:
                 self._forget(call)
 
@@ -216,12 +217,13 @@ class CallRegistry:
         call.end(self._settings.server.close_s)
         if not self._calls:
             self._empty.set()
-        log_line(
-            "call",
-            call_id=call.call_id,
-            adapter=booking.adapter,
-            route=booking.route.settings.name,
-            caller=mask_number(booking.caller),
-            seconds=f"{call.age_s:.1f}",
-            ended="fault" if call.failed else call.dropped or "yes",
-        )
+        if call.runner is None:  # of every other call its observers tell
+            log_line(
+                "call_dropped",
+                call_id=call.call_id,
+                adapter=booking.adapter,
+                route=booking.route.settings.name,
+                caller=mask_number(booking.caller),
+                seconds=f"{call.age_s:.1f}",
+                why="fault" if call.failed else call.dropped,
+            )

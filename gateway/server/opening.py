@@ -67,16 +67,16 @@ async def _open_services(
     hearing, speaking = Hearing(sessions=settings.limits.offline_calls), Speaking()
     sessions: dict[tuple[str, str], OfflineSessions] = {}
     for agent in agents:
-        key = (agent.script, agent.profile)
-        if key not in sessions:
-            sessions[key] = await stack.enter_async_context(
-                OfflineSessions(
-                    script=agent.script,
-                    settings=OfflineSettings(profile=agent.profile),
-                    hearing=hearing,
-                    speaking=speaking,
-                )
+        if (agent.script, agent.profile) not in sessions:
+            sessions[agent.script, agent.profile] = OfflineSessions(
+                script=agent.script,
+                settings=OfflineSettings(profile=agent.profile),
+                hearing=hearing,
+                speaking=speaking,
             )
+    # Entered when all of them are known to be right: an error within a task group would be wrapped in a group.
+    for one in sessions.values():
+        await stack.enter_async_context(one)
 
     def connect(options: OfflineOptions) -> LocalSession:
         return sessions[options.script, options.profile].connect()

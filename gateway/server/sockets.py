@@ -5,12 +5,12 @@ given. Sources: contract, section 2; carriers reference 1.9, 2.4 and 15.
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from aiohttp import web
 
-from gateway.contracts import Adapter, Codec, Parts, Store, Upgrade, Visit
+from gateway.contracts import Adapter, Codec, Store, Upgrade, Visit
 from gateway.errors import WireError
 from gateway.server.access_log import log_line, mask_number
 from gateway.server.call import Call
@@ -33,7 +33,7 @@ class MediaSockets:
     def __init__(
         self,
         server: ServerSettings,
-        parts: Parts,
+        adapters: Mapping[str, Adapter],
         *,
         store: Store,
         door: Door,
@@ -42,7 +42,7 @@ class MediaSockets:
         heartbeat_s: float | None = None,
     ) -> None:
         self._server = server
-        self._parts = parts
+        self._adapters = adapters
         self._store = store
         self._door = door
         self._registry = registry
@@ -59,9 +59,8 @@ class MediaSockets:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Let a socket in and keep it until it has ended."""
-        began = time.monotonic()
         name = request.match_info.get("adapter") or _recognise(request)
-        adapter = self._parts.adapters.get(name)
+        adapter = self._adapters.get(name)
         if adapter is None:
             return self._unknown(name)
         if not web.WebSocketResponse().can_prepare(request).ok:
@@ -75,11 +74,6 @@ class MediaSockets:
         response = await self._let_in(request, adapter, guest)
         if not isinstance(response, web.WebSocketResponse):
             log_line("socket", adapter=name, who=guest.name, status=response.status)
-        else:
-            seconds = f"{time.monotonic() - began:.1f}"
-            log_line(
-                "socket", adapter=name, who=guest.name, status=101, close=response.close_code, seconds=seconds
-            )
         return response
 
     async def _let_in(self, request: web.Request, adapter: Adapter, guest: Guest) -> web.StreamResponse:
@@ -107,11 +101,12 @@ class MediaSockets:
             return _sentence(503, call.sentence, **{"Retry-After": "5"})
         if isinstance(call, NoRoute):
             return _sentence(404 if media_pass is None else 410, call.sentence)
-        return await self._attach(request, adapter, codec, call, tokenless=media_pass is None)
+        return await self._attach(request, adapter, guest, codec, call)
 
     async def _attach(
-        self, request: web.Request, adapter: Adapter, codec: Codec, call: Call, *, tokenless: bool
+        self, request: web.Request, adapter: Adapter, guest: Guest, codec: Codec, call: Call
     ) -> web.WebSocketResponse:
+        began = time.monotonic()
         socket = web.WebSocketResponse(
             timeout=self._server.close_s,
             autoping=True,
@@ -120,11 +115,11 @@ class MediaSockets:
             compress=False,  # base64 audio barely shrinks; it would only cost time
             max_msg_size=self._server.message_bytes,
         )
+        tokenless = guest.media_pass is None
         welcome = self._once(adapter, codec) if tokenless and adapter.proof == "carrier" else None
         heard = False
         try:
             await socket.prepare(request)
-            log_line("socket_open", call_id=call.call_id, caller=mask_number(call.booking.caller))
             leg = CallerLeg(socket, codec, self._server, is_welcome=welcome)
             await self._registry.attach(call, leg)
             heard = leg.crossed
@@ -132,6 +127,16 @@ class MediaSockets:
             if tokenless and not heard:
                 # Nobody but this socket knows of the call; an invited one may still be asked for again.
                 call.leave("its socket never said anything")
+            log_line(
+                "socket",
+                adapter=adapter.name,
+                who=guest.name,
+                status=101,
+                call_id=call.call_id,
+                caller=mask_number(call.booking.caller),
+                close=socket.close_code,
+                seconds=f"{time.monotonic() - began:.1f}",
+            )
         return socket
 
     def _once(self, adapter: Adapter, codec: Codec) -> Callable[[], Awaitable[bool]]:
@@ -146,7 +151,7 @@ class MediaSockets:
         return is_new
 
     def _unknown(self, name: str) -> web.Response:
-        named = ", ".join(f"/v1/ws/{known}" for known in sorted(self._parts.adapters))
+        named = ", ".join(f"/v1/ws/{known}" for known in sorted(self._adapters))
         if name:
             return _sentence(404, f"There is no such adapter here; there are: {named}.")
         return _sentence(400, f"The kind of client was not recognised; use the address of one: {named}.")

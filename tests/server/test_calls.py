@@ -5,6 +5,7 @@ import aiohttp
 import pytest
 from serving import LIMIT_S, EchoRunner, House, serving, settings_of, sign, start_stream, until
 
+from gateway.adapters.pcm import PcmSettings
 from gateway.contracts import Route
 from gateway.events import CallerAudio, EndingAsked, StopRequested
 from gateway.runtime.legs import WireLeg
@@ -109,6 +110,15 @@ async def test_unknown_kind_of_client() -> None:
         assert (status, "/v1/ws/pcm, /v1/ws/twilio" in sentence) == (400, True)
         status, sentence = await refused(house, "/v1/ws/telegraph")
         assert (status, "/v1/ws/pcm, /v1/ws/twilio" in sentence) == (404, True)
+
+
+async def test_only_configured_adapters_are_served() -> None:
+    """An adapter that the configuration does not name has no address, whatever is installed."""
+    async with serving(settings_of(adapters={"pcm": PcmSettings()})) as house:
+        assert (await refused(house, "/v1/ws/twilio"))[0] == 404
+        answer = await house.webhook("/twilio/voice")
+        assert answer.status == 404
+        assert "`adapters`" in await answer.text()
 
 
 async def test_no_websocket() -> None:

@@ -1,0 +1,139 @@
+"""Runs the applications on their ports, from the first accepted connection to the last.
+
+Owns sockets that listen and the order of coming down: no new calls, live calls finish or are stopped, then
+everything is closed, each in bounded time. Refuses configuration files and the terminal (`gateway.cli.serve`).
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+from aiohttp import web
+from msgspec import Struct
+
+from gateway.runtime.call import CallRunner
+from gateway.runtime.plugins import Generation
+from gateway.server.app import build_app
+from gateway.server.calls import CallRegistry
+from gateway.server.opening import open_house
+from gateway.settings import Settings
+
+log: Final = logging.getLogger("talkpath.server")
+
+BACKLOG: Final = 1024
+"""Connections that may wait to be accepted: a deploy elsewhere sends many callers at once."""
+IDLE_S: Final = 75.0
+"""How long an HTTP connection may stay open between two requests."""
+
+
+class Bound(Struct, frozen=True):
+    """Where the process listens."""
+
+    url: str
+    """Origin of the public port."""
+    admin_url: str
+    """Origin of the admin port."""
+    registry: CallRegistry
+    """The calls; drain it before it stops serving."""
+
+
+@asynccontextmanager
+async def serving(generation: Generation) -> AsyncIterator[Bound]:
+    """Serve for as long as the context lasts.
+
+    Raises:
+        OSError: when an address cannot be listened on.
+        ConfigError: when what calls share cannot be built.
+    """
+    settings, server = generation.settings, generation.settings.server
+    async with AsyncExitStack() as stack:
+        # Bound first: a busy port is found before anything else is started.
+        public_socket = stack.enter_context(_bind(server.host, server.port))
+        admin_socket = stack.enter_context(_bind(server.admin_host, server.admin_port))
+        house = await stack.enter_async_context(open_house(generation))
+        apps = build_app(
+            generation,
+            store=house.store,
+            make_runner=lambda call_id, route: CallRunner(call_id, route, house),
+        )
+        await _start(stack, apps.public, public_socket, settings)
+        await _start(stack, apps.admin, admin_socket, settings)
+        yield Bound(_origin(public_socket), _origin(admin_socket), apps.registry)
+
+
+async def listen(generation: Generation, say: Callable[[Bound], None]) -> None:
+    """Serve until SIGTERM or SIGINT and the end of the last call; ``say`` is called once it listens.
+
+    Raises:
+        OSError: when an address cannot be listened on.
+        ConfigError: when what calls share cannot be built.
+    """
+    async with serving(generation) as bound:
+        stopping = _Stopping(bound.registry)
+        say(bound)
+        await stopping.wait()
+        live = len(bound.registry.listing())
+        drain_s = 0.0 if stopping.in_a_hurry else generation.settings.server.drain_s
+        log.info("stopping; %d live calls may go on for %g s", live, drain_s)
+        await bound.registry.drain(drain_s)
+
+
+class _Stopping:
+    """The signals that end the process: SIGTERM drains, SIGINT is quick, a second one of either cuts short."""
+
+    def __init__(self, registry: CallRegistry) -> None:
+        self._registry = registry
+        self._asked = asyncio.Event()
+        self.in_a_hurry = False
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop, False)
+        loop.add_signal_handler(signal.SIGINT, self._stop, True)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+
+    async def wait(self) -> None:
+        """Wait for the first signal."""
+        await self._asked.wait()
+
+    def _stop(self, in_a_hurry: bool) -> None:
+        if self._asked.is_set():
+            self._registry.hurry()
+        self.in_a_hurry = self.in_a_hurry or in_a_hurry
+        self._asked.set()
+
+    def _hang_up(self) -> None:
+        # Without a handler it would end the process and every call, as when a terminal is closed.
+        log.warning("SIGHUP is not acted upon; restart to read the configuration again")
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family, _, _, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    # REUSEADDR: a restart does not wait for the connections of the process before it.
+    bound = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    bound.setblocking(False)
+    return bound
+
+
+def _origin(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _start(
+    stack: AsyncExitStack, app: web.Application, bound: socket.socket, settings: Settings
+) -> None:
+    runner = web.AppRunner(
+        app,
+        access_log=None,  # its lines would hold the tokens of media sockets
+        shutdown_timeout=settings.server.close_s,
+        keepalive_timeout=IDLE_S,
+    )
+    cleanup: Callable[[], Awaitable[None]] = runner.cleanup
+    stack.push_async_callback(cleanup)
+    await runner.setup()
+    await web.SockSite(runner, bound, backlog=BACKLOG).start()
