@@ -50,7 +50,8 @@ def route_test(
         return
     table = Table.grid(padding=(0, 2))
     for name, text in found.items():
-        table.add_row(name, ", ".join(text) if isinstance(text, list) else text)
+        if text:
+            table.add_row(name, ", ".join(text) if isinstance(text, list) else text)
     Console(highlight=False, markup=False).print(table)
 
 

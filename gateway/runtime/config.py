@@ -8,6 +8,7 @@ here absolute.
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import msgspec
@@ -225,15 +226,16 @@ class _Loading:
         return dialects.get(name)
 
     def _with_paths(self, value: Any) -> Any:
-        """Make the paths of an agent's clips absolute."""
-        clips = getattr(value, "clips", None)
-        if not clips:
-            return value
-        absolute = {name: str(self._folder / clip) for name, clip in clips.items()}
-        if isinstance(value, msgspec.Struct):
-            return msgspec.structs.replace(value, clips=absolute)
-        value.clips = absolute  # a stand-in for a section that has problems
-        return value
+        """Make the paths of an agent's clips and script absolute; a script may also be a shipped one's name."""
+        changes: dict[str, Any] = {}
+        if clips := getattr(value, "clips", None):
+            changes["clips"] = {name: str(self._folder / clip) for name, clip in clips.items()}
+        script = getattr(value, "script", None)
+        if isinstance(script, str) and script.endswith((".yaml", ".yml")):
+            changes["script"] = str(self._folder / script)
+        if not isinstance(value, msgspec.Struct):  # a stand-in for a section that has problems
+            return SimpleNamespace(**{**vars(value), **changes})
+        return msgspec.structs.replace(value, **changes) if changes else value
 
     def _extend_agents(self) -> None:
         agents = self._root.get("agents")

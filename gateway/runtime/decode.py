@@ -33,7 +33,7 @@ def one_of(words: Iterable[str]) -> str:
 
 def suggest(name: str, known: Iterable[str], otherwise: str) -> str:
     """Advice for a name that does not exist: the nearest that does, or all of them."""
-    names = sorted(known)
+    names = sorted(set(known))
     near = difflib.get_close_matches(name, names, 1)
     if near:
         return f"did you mean {near[0]}?"

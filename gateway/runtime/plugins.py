@@ -102,16 +102,16 @@ def _import_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
-    before = sys.modules.get(name)
+    before = sys.modules.pop(name, None)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+        before = module
+    finally:
         if before is None:
             del sys.modules[name]
         else:
             sys.modules[name] = before
-        raise
     return module
 
 

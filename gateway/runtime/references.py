@@ -10,8 +10,10 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from gateway.contracts import Parts
+from gateway.errors import ConfigError
 from gateway.runtime.clips import BUILT_IN_CLIPS, why_unusable
 from gateway.runtime.decode import one_of, suggest
+from gateway.runtime.offline_session import read_script
 from gateway.runtime.routing import ConfiguredRoutes, address_book, home_region, strangers
 from gateway.runtime.yaml_source import Node, Problems
 from gateway.settings import Settings
@@ -84,7 +86,7 @@ class _Check:
                 )
 
     def agents(self) -> None:
-        """Regions, fallbacks, tools and clips of agents."""
+        """Regions, fallbacks, tools, scripts and clips of agents."""
         for name, agent in self._settings.agents.items():
             here = ("agents", name)
             self._region((*here, "region"), agent.region)
@@ -94,6 +96,8 @@ class _Check:
                 self._name(
                     (*here, "tools", index), tool, self._parts.tools, "install the plugin that brings it"
                 )
+            if agent.kind == "offline" and (why := _why_no_script(getattr(agent, "script", ""))):
+                self._add((*here, "script"), why)
             for clip, path in agent.clips.items():
                 if clip not in BUILT_IN_CLIPS:
                     self._add((*here, "clips", clip), f"unknown sound; use {one_of(BUILT_IN_CLIPS)}")
@@ -111,8 +115,7 @@ class _Check:
             here = ("routes", index)
             if route.name in names:
                 self._add((*here, "name"), f"is the name of routes[{names[route.name]}] too; choose another")
-                continue
-            names[route.name] = index
+            names.setdefault(route.name, index)
             self._name((*here, "agent"), route.agent, self._agents, "define the agent")
             for position, region in enumerate(route.allow_regions):
                 self._region((*here, "allow_regions", position), region)
@@ -140,7 +143,7 @@ class _Check:
 
     def keys(self) -> None:
         """Gateway keys must have a text, a name of their own and routes that exist."""
-        routes = [route.name for route in self._settings.routes]
+        routes = [route.name for route in self._settings.routes if route.name]
         names: set[str] = set()
         for index, key in self._numbered(self._settings.access.keys, "access", "keys"):
             here = ("access", "keys", index)
@@ -156,6 +159,15 @@ class _Check:
         """The store must be one that exists."""
         if self._settings.store.kind == "redis":
             self._add(("store", "kind"), "redis is not available in this version; use memory")
+
+
+def _why_no_script(name: str) -> str:
+    """Why an offline agent's script cannot be used; empty when it can."""
+    try:
+        read_script(name)
+    except ConfigError as error:
+        return " ".join(str(error).split())
+    return ""
 
 
 def _is_origin(url: str) -> bool:

@@ -42,7 +42,7 @@ A file that names neither agents nor routes keeps that agent and route; one that
   printed. An empty one proves nobody.
 * An adapter is served when it has a section, which may be empty.
 * Numbers of telephones, and other texts that look like numbers, need quotes.
-* Paths of `plugins.folder` and `clips` are relative to the folder of the file.
+* Paths of `plugins.folder`, `clips` and a `script` that ends in `.yaml` are relative to the folder of the file.
 * `extends: NAME` in an agent takes over the keys of another one. Mappings are merged key by key; lists and single values
   are replaced.
 """

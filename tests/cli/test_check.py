@@ -1,0 +1,121 @@
+"""Tests of ``talkpath check`` and ``talkpath route-test`` as a person meets them."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from gateway.cli.check import check
+from gateway.cli.route_test import route_test
+
+CONFIG = """\
+agents:
+  us: {kind: voice_agent, api_key: hush-hush, fallback: sorry}
+  eu: {extends: us, region: eu}
+  sorry: {kind: offline, script: apology}
+routes:
+  - {name: europe, match: {callee: ["+33*"]}, agent: eu}
+  - {name: phone, match: {adapter: [twilio]}, agent: us}
+adapters: {twilio: {auth_token: hush-hush}, pcm: {}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.delenv("TALKPATH_CONFIG", raising=False)
+    Path("gateway.yaml").write_text(CONFIG, encoding="utf-8")
+
+
+def run(*arguments: str) -> Result:
+    app = typer.Typer()
+    app.command("check")(check)
+    app.command("route-test")(route_test)
+    return CliRunner().invoke(app, arguments)
+
+
+def test_check_prints_the_routes_as_a_table() -> None:
+    """Exit 0; who is tried first, where it lives, and who comes then; no secrets."""
+    ran = run("check")
+    assert ran.exit_code == 0
+    assert "Configuration: gateway.yaml" in ran.stdout
+    rows = [
+        [cell.strip() for cell in line.split("│")[1:-1]] for line in ran.stdout.splitlines() if "│" in line
+    ]
+    assert rows == [
+        ["europe", "callee +33*", "eu", "eu", "sorry (this machine)"],
+        ["phone", "adapter twilio", "us", "us", "sorry (this machine)"],
+    ]
+    assert "hush" not in ran.output
+
+
+def test_check_answers_programs_in_json() -> None:
+    """One document and nothing else."""
+    document = msgspec.json.decode(run("check", "--json").stdout)
+    assert document["ok"] is True
+    assert [route["agents"][0]["name"] for route in document["routes"]] == ["eu", "us"]
+    assert document["adapters"] == ["twilio", "pcm"]
+
+
+def test_check_prints_every_problem_and_leaves_with_2() -> None:
+    """To standard error, one line each; in JSON as a list."""
+    Path("bad.yaml").write_text("server: {port: x}\nagent: {}\n", encoding="utf-8")
+    ran = run("check", "--config", "bad.yaml")
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert ran.stderr.splitlines() == [
+        "server.port: expected a whole number from 0 to 65535, got text (line 1)",
+        "agent: unknown section; did you mean agents? (line 2)",
+        "talkpath check: 2 to mend",
+    ]
+    ran = run("check", "--config", "bad.yaml", "--json")
+    assert ran.exit_code == 2
+    assert len(msgspec.json.decode(ran.stdout)["problems"]) == 2
+
+
+def test_check_of_a_missing_file_leaves_with_2() -> None:
+    """The sentence names the file."""
+    ran = run("check", "--config", "nowhere.yaml")
+    assert ran.exit_code == 2
+    assert ran.stderr.startswith("nowhere.yaml: cannot be read")
+
+
+def test_route_test_says_where_a_call_goes_and_why() -> None:
+    """Route, agent, region, fallbacks and the reason."""
+    ran = run("route-test", "--adapter", "twilio", "--caller", "+15550100", "--callee", "+33123")
+    assert ran.exit_code == 0
+    assert dict(line.strip().split(maxsplit=1) for line in ran.stdout.splitlines()) == {
+        "route": "europe",
+        "agent": "eu",
+        "region": "eu",
+        "then": "sorry",
+        "why": "the callee +33123 matches +33*",
+    }
+    document = msgspec.json.decode(run("route-test", "--adapter", "twilio", "--json").stdout)
+    assert (document["route"], document["region"], document["then"]) == ("phone", "us", ["sorry"])
+
+
+def test_route_test_of_a_call_that_nobody_takes_leaves_with_1() -> None:
+    """Each route says why not."""
+    ran = run("route-test", "--adapter", "pcm")
+    assert ran.exit_code == 1
+    assert "europe: the callee (unknown) is none of +33*" in ran.stderr
+    assert "phone: the adapter pcm is none of twilio" in ran.stderr
+
+
+def test_route_test_of_an_adapter_that_is_not_configured_leaves_with_2() -> None:
+    """The sentence names those that are."""
+    ran = run("route-test", "--adapter", "vonage")
+    assert ran.exit_code == 2
+    assert "adapters are: twilio, pcm" in ran.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "route-test"])
+def test_help_has_an_example(command: str) -> None:
+    """As every command's help does."""
+    ran = run(command, "--help")
+    assert ran.exit_code == 0
+    assert f"Example: talkpath {command}" in ran.stdout

@@ -1,0 +1,402 @@
+"""Tests of reading the configuration: where it comes from, what is filled in, and how problems are told."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.errors import ConfigError, PluginError
+from gateway.runtime.config import load_generation, load_settings
+from gateway.settings import Secret, Settings
+
+REPOSITORY = Path(__file__).parents[2]
+
+AGENTS = """\
+agents:
+  main: {kind: offline}
+routes:
+  - {name: default, agent: main}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.delenv("TALKPATH_CONFIG", raising=False)
+
+
+def load(text: str, name: str = "gateway.yaml") -> Settings:
+    Path(name).write_text(text, encoding="utf-8")
+    return load_settings(name)
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as refused:
+        load(text)
+    return list(refused.value.problems)
+
+
+# Where it comes from
+
+
+def test_without_configuration_the_offline_agent_answers_on_this_machine_alone() -> None:
+    """Built-in defaults: one offline agent, keys as text, twilio and pcm, 127.0.0.1, a secret of this machine."""
+    found = load_settings()
+    assert found.server.host == "127.0.0.1"
+    assert {name: agent.kind for name, agent in found.agents.items()} == {"offline": "offline"}
+    assert found.agents["offline"].tools == ("hang_up",)
+    assert [(route.name, route.agent, route.dtmf) for route in found.routes] == [
+        ("default", "offline", "text")
+    ]
+    assert list(found.adapters) == ["twilio", "pcm"]
+    (token,) = found.adapters["twilio"].auth_token  # type: ignore[attr-defined]
+    assert len(token.reveal()) == 64
+
+
+def test_the_argument_wins_over_the_environment_and_that_over_the_working_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Order: argument, $TALKPATH_CONFIG, ./gateway.yaml."""
+    for port, name in ((1001, "gateway.yaml"), (1002, "named.yaml"), (1003, "given.yaml")):
+        Path(name).write_text(f"server: {{port: {port}}}\n{AGENTS}", encoding="utf-8")
+    assert load_settings().server.port == 1001
+    monkeypatch.setenv("TALKPATH_CONFIG", "named.yaml")
+    assert load_settings().server.port == 1002
+    assert load_settings("given.yaml").server.port == 1003
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "cannot be read (No such file"),
+        (b"\xff\xfe\x00", "not UTF-8"),
+        (b" " * 4_200_000, "larger than"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_problem(content: bytes | None, words: str) -> None:
+    """A missing, binary or endless file is refused in one sentence that names it."""
+    if content is not None:
+        Path("some.yaml").write_bytes(content)
+    with pytest.raises(ConfigError) as refused:
+        load_settings("some.yaml")
+    (problem,) = refused.value.problems
+    assert problem.startswith("some.yaml: ")
+    assert words in problem
+
+
+def test_a_file_keeps_the_built_in_agent_and_route_when_it_names_neither() -> None:
+    """A file about the server alone changes only the server; no secret stands in for the carriers' then."""
+    found = load("server: {port: 0}\n")
+    assert (found.server.port, list(found.agents), list(found.adapters)) == (0, ["offline"], ["pcm"])
+
+
+def test_the_configuration_of_the_repository_loads_without_any_variable() -> None:
+    """gateway.yaml at the root is complete and works as it is."""
+    found = load_settings(REPOSITORY / "gateway.yaml")
+    assert [route.agent for route in found.routes] == ["offline", "offline"]
+    assert found.agents["support-eu"].region == "eu"
+    assert found.agents["support-eu"].session == found.agents["support"].session
+    assert found.adapters["twilio"].auth_token == ()  # type: ignore[attr-defined]
+
+
+# The environment
+
+
+def test_variables_are_filled_in_and_may_stand_for_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """${NAME}, ${NAME:-default} and $${ in texts; a number or truth where one is meant."""
+    monkeypatch.setenv("PORT", "9001")
+    monkeypatch.setenv("EMPTY", "")
+    found = load(
+        "server: {port: '${PORT}', admin_port: '${NONE:-9002}', playground: '${NONE:-false}', host: '${EMPTY:-::1}'}\n"
+        "agents: {main: {kind: offline, session: {greeting: 'a ${PORT} b $${PORT} c ${EMPTY}'}}}\n"
+        "routes: [{name: default, agent: main}]\n"
+    )
+    server = found.server
+    assert (server.port, server.admin_port, server.playground, server.host) == (9001, 9002, False, "::1")
+    assert found.agents["main"].session == {"greeting": "a 9001 b ${PORT} c "}
+
+
+def test_an_unset_variable_names_place_variable_and_line() -> None:
+    """What is missing is said once, also where the agent is extended."""
+    text = (
+        "agents:\n  a: {kind: voice_agent,\n    api_key: '${NO_SUCH_KEY}'}\n  b: {extends: a, region: eu}\n"
+        "routes: [{name: default, agent: b}]\n"
+    )
+    (problem,) = problems(text)
+    assert problem == (
+        "agents.a.api_key: the environment variable NO_SUCH_KEY is not set; "
+        "set it, or write ${NO_SUCH_KEY:-default} (line 3)"
+    )
+
+
+def test_a_variable_without_a_name_is_a_problem() -> None:
+    """A ${ that begins nothing is not passed through."""
+    (problem,) = problems(f"server: {{host: 'a ${{}} b'}}\n{AGENTS}")
+    assert problem.startswith("server.host: ${ must be followed by a name")
+
+
+# Secrets
+
+
+def test_secrets_are_one_text_or_several_and_never_print() -> None:
+    """One value or a list; an empty one is none, because it would match an empty proof."""
+    tail = f"\n{AGENTS}"
+    for text, count in (("hush1", 1), ("[hush1, hush2]", 2), ("''", 0), ("[hush1, '']", 1)):
+        found = load(f"adapters: {{twilio: {{auth_token: {text}}}}}{tail}")
+        token = found.adapters["twilio"].auth_token  # type: ignore[attr-defined]
+        assert len(token) == count
+        assert all(isinstance(one, Secret) for one in token)
+        assert "hush" not in repr(found)
+
+
+def test_problems_never_hold_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither what stands in a secret's place nor what came from the environment is quoted."""
+    monkeypatch.setenv("HIDDEN", "hush-hush")
+    found = problems(
+        "server: {port: '${HIDDEN}'}\n"
+        "agents: {main: {kind: '${HIDDEN}'}, b: {kind: offline, region: '${HIDDEN}', tool_results: '${HIDDEN}'}}\n"
+        "routes: [{name: default, agent: '${HIDDEN}', match: {adapter: ['${HIDDEN}'], caller: ['${HIDDEN}*x']}}]\n"
+        "adapters: {twilio: {auth_token: {hush-hush: 1}}, pcm: {}}\n"
+        "access: {keys: [{name: a, key: 12345678}]}\n"
+    )
+    assert len(found) == 9
+    assert "hush" not in "\n".join(found)
+    assert "12345678" not in "\n".join(found)
+
+
+def test_an_empty_key_is_refused() -> None:
+    """A gateway key whose variable is empty would let everybody in."""
+    (problem,) = problems(f"access: {{keys: [{{name: a, key: '${{NONE:-}}'}}]}}\n{AGENTS}")
+    assert problem.startswith("access.keys[0].key: is empty")
+
+
+# Problems
+
+
+def test_every_problem_is_told_in_one_run_with_its_place_and_line() -> None:
+    """Types, unknown keys and references of all sections, and of every part of a broken one."""
+    found = problems(
+        """\
+server: {port: 99999, admin_port: [], hots: 1.2.3.4}
+serverr: {}
+agents:
+  main:
+    kind: offline
+    region: mars
+    tools: [hang_up, hung_up]
+    fallback: nobody
+    catch_up: {rate: 9}
+    clips: {hold: nowhere.wav, blip: x.wav}
+    tool_results: whenever
+  odd: {kind: robot}
+  none: {}
+routes:
+  - {name: x, agent: mian, match: {callee: ["+3*3", 33], adapter: [twillio]}}
+  - {name: x, agent: main, allow_regions: [moon]}
+  - {agent: main}
+  - 7
+regions: {vpc: {voice_agent: "https://agents.internal"}}
+adapters: {pmc: {}, pcm: {speed: 1}}
+limits: {calls: many}
+access: {keys: [{name: a, key: k, routes: [y]}, {name: a, key: l}]}
+store: {kind: redis, url: "redis://here"}
+"""
+    )
+    starts = {
+        "server.port: expected a whole number from 0 to 65535, got 99999 (line 1)",
+        "server.admin_port: expected a whole number from 0 to 65535, got a list (line 1)",
+        "server.hots: unknown key; did you mean host? (line 1)",
+        "serverr: unknown section; did you mean server? (line 2)",
+        "agents.main.region: invalid value 'mars'; use us, eu or vpc (line 6)",
+        "agents.main.tools[1]: invalid value 'hung_up'; did you mean hang_up? (line 7)",
+        "agents.main.fallback: invalid value 'nobody'; use main, none or odd (line 8)",
+        "agents.main.catch_up.rate: expected a number from 1 to 4, got 9 (line 9)",
+        "agents.main.clips.hold: the file ",
+        "agents.main.clips.blip: unknown sound; use hold or apology (line 10)",
+        "agents.main.tool_results: invalid value 'whenever'; use after_reply or immediate (line 11)",
+        "agents.odd.kind: unknown kind; use offline or voice_agent (line 12)",
+        "agents.none: has no kind; give kind: offline or voice_agent, or extends (line 13)",
+        "routes[0].agent: invalid value 'mian'; did you mean main? (line 15)",
+        "routes[0].match.callee[0]: a * may only stand at the end; shorten it (line 15)",
+        "routes[0].match.callee[1]: expected text, got 33; put it in quotes (line 15)",
+        "routes[0].match.adapter[0]: invalid value 'twillio'; did you mean twilio? (line 15)",
+        "routes[1].name: is the name of routes[0] too; choose another (line 16)",
+        "routes[1].allow_regions[0]: invalid value 'moon'; use us, eu or vpc (line 16)",
+        "routes[2].name: is missing; give text (line 17)",
+        "routes[3]: expected a mapping of keys to values; indent them below it (line 18)",
+        "regions.vpc.voice_agent: expected an address that begins with wss:// or ws:// (line 19)",
+        "adapters.pmc: unknown adapter; did you mean pcm? (line 20)",
+        "adapters.pcm.speed: unknown key; leave it out (line 20)",
+        "limits.calls: expected a whole number from 1 to 1000000, got text (line 21)",
+        "access.keys[0].routes[0]: invalid value 'y'; use x (line 22)",
+        "access.keys[1].name: is the name of another key too; choose another (line 22)",
+        "store.kind: redis is not available in this version; use memory (line 23)",
+    }
+    missing = [start for start in starts if not any(problem.startswith(start) for problem in found)]
+    assert not missing, found
+    assert len(found) == len(starts), found
+
+
+def test_without_names_of_its_own_a_region_is_us_or_eu() -> None:
+    """The advice names what there is."""
+    (problem,) = problems("agents: {a: {kind: offline, region: mars}}\nroutes: [{name: r, agent: a}]\n")
+    assert problem == "agents.a.region: invalid value 'mars'; use us, eu or a name from regions (line 1)"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("server: {port: 1", "this is not YAML"),
+        ("- 1\n- 2\n", "must be a mapping"),
+        ("a: &a {b: *a}\n", "levels"),
+        ("x: !!python/object:os.system {}\nserver: {}", "unknown section"),
+        ("server: {port: 1, port: 2}\n", "server.port: appears twice, first in line 1; keep one (line 1)"),
+        ("1: 2\n", "the key 1 is not text; put it in quotes (line 1)"),
+        ("<<: {server: {}}\n", "merging is not supported"),
+        ("server: {host: 2020-99-99}\n", "server.host: cannot be read"),
+        ("agents:\n  7\nroutes: []\n", "agents: expected a mapping of names to sections"),
+        ("routes: []\nagents: {}\n", "routes: there are none"),
+        ("server: 7\n", "server: expected a mapping"),
+        ("server: {public_url: voice.example.com}\n", "server.public_url: expected an origin"),
+        ("server: {public_url: 'https://a.example/path'}\n", "server.public_url: expected an origin"),
+        ("plugins: {folder: nowhere}\n", "plugins.folder: there is no folder"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_in_a_sentence(text: str, words: str) -> None:
+    """Broken syntax, duplicate keys, odd keys and shapes are problems, never crashes."""
+    assert any(words in problem for problem in problems(text))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_file_is_read_or_refused(data: st.DataObject) -> None:
+    """Whatever a file holds, the loader answers with settings or with problems."""
+    names = [
+        "server",
+        "agents",
+        "routes",
+        "adapters",
+        "access",
+        "keys",
+        "kind",
+        "offline",
+        "name",
+        "agent",
+        "port",
+    ]
+    words = st.sampled_from(
+        [*names, "extends", "${X}", "*", "voice_agent", "twilio", "match", "regions", "limits"]
+    )
+    leaves = words | st.integers(-1, 99_999) | st.none() | st.booleans() | st.floats() | st.text(max_size=4)
+    value = data.draw(
+        st.recursive(
+            leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=4)
+        )
+    )
+    try:
+        load(yaml.safe_dump(value))
+    except ConfigError as error:
+        reported = error.problems
+    else:
+        reported = ("none",)
+    assert reported
+
+
+# extends
+
+
+def test_extends_merges_mappings_and_replaces_lists() -> None:
+    """An agent lays its keys over those of another, over several steps."""
+    found = load(
+        """\
+agents:
+  a: {kind: offline, session: {greeting: hello, output: {voice: x, speed: 1}}, tools: [hang_up], tries: 2}
+  b: {extends: a, session: {output: {voice: y}}, tools: []}
+  c: {extends: b, tries: 5}
+routes: [{name: default, agent: c}]
+"""
+    )
+    last = found.agents["c"]
+    assert last.session == {"greeting": "hello", "output": {"voice": "y", "speed": 1}}
+    assert (last.tools, last.tries, found.agents["a"].tries) == ((), 5, 2)
+
+
+def test_a_circle_of_extends_is_one_problem() -> None:
+    """The circle is shown once, and unknown agents are named."""
+    found = problems(
+        "agents:\n  a: {extends: b}\n  b: {extends: c}\n  c: {extends: a}\n  d: {extends: e}\n"
+        "routes: [{name: r, agent: a}]\n"
+    )
+    assert found == [
+        "agents.c.extends: agents extend each other in a circle (a → b → c → a); break it (line 4)",
+        "agents.d.extends: no such agent; use a, b or c (line 5)",
+    ]
+
+
+# Residency and paths
+
+RESIDENT = """\
+agents:
+  here: {{kind: voice_agent, api_key: k, region: eu, fallback: local}}
+  local: {{kind: offline, fallback: there}}
+  there: {{kind: voice_agent, api_key: k, region: us}}
+routes:
+  - {{name: r, agent: here, allow_regions: [{}]}}
+"""
+
+
+def test_failing_over_to_another_region_must_be_allowed_by_name() -> None:
+    """A remote fallback elsewhere is refused with its reason; one in this process has no region."""
+    (problem,) = problems(RESIDENT.format(""))
+    assert problem == (
+        "routes[0].agent: its fallback there is in region us, so calls would leave eu; "
+        "add us to allow_regions of this route, or choose another fallback (line 6)"
+    )
+    assert load(RESIDENT.format("us")).routes[0].allow_regions == ("us",)
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    """Clips and the plugins' folder are found beside the file, wherever the command runs."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "not.wav").write_bytes(b"RIFF")
+    (folder / "gateway.yaml").write_text(
+        "agents: {a: {kind: offline, clips: {hold: not.wav}}}\nroutes: [{name: r, agent: a}]\n"
+    )
+    with pytest.raises(ConfigError, match="not a WAV file"):
+        load_settings(folder / "gateway.yaml")
+    (folder / "gateway.yaml").write_text(AGENTS)
+    assert load_settings(folder / "gateway.yaml").plugins.folder == str(folder / "plugins.d")
+
+
+def test_a_script_must_be_there_and_sound(tmp_path: Path) -> None:
+    """A shipped one by name, or a file beside the configuration."""
+    text = "agents: {{a: {{kind: offline, script: {}}}}}\nroutes: [{{name: r, agent: a}}]\n"
+    assert load(text.format("apology")).agents["a"].script == "apology"  # type: ignore[attr-defined]
+    (problem,) = problems(text.format("apologyy"))
+    assert problem.startswith("agents.a.script: script 'apologyy': no such file")
+    Path("own.yaml").write_text("greeting: [unfinished", encoding="utf-8")
+    (problem,) = problems(text.format("own.yaml"))
+    assert problem.startswith(f"agents.a.script: script '{tmp_path / 'own.yaml'}': this is not YAML")
+
+
+def test_a_broken_plugin_is_told_beside_the_problems_of_the_file() -> None:
+    """Alone it is a PluginError, with problems of the file it is one of them."""
+    Path("plugins.d").mkdir()
+    Path("plugins.d/broken.py").write_text("raise RuntimeError('no')\n")
+    with pytest.raises(PluginError, match=r"plugin 'broken' .*RuntimeError: no"):
+        load(AGENTS)
+    found = problems(f"server: {{port: x}}\n{AGENTS}")
+    assert len(found) == 2
+    assert "plugin 'broken'" in found[1]
+
+
+def test_a_generation_tells_where_it_came_from() -> None:
+    """Source, number and plugins are kept for people."""
+    Path("gateway.yaml").write_text(AGENTS, encoding="utf-8")
+    generation = load_generation(number=3)
+    assert (generation.number, generation.source) == (3, "gateway.yaml")
+    assert "runtime.house_tools" in generation.plugins
