@@ -16,7 +16,7 @@ import msgspec
 from gateway.contracts import Parts
 from gateway.errors import ConfigError, PluginError
 from gateway.runtime.decode import ABSENT, decode, one_of, suggest
-from gateway.runtime.development import development_secret
+from gateway.runtime.development import development_secret, with_development_secrets
 from gateway.runtime.plugins import Generation, Plugins
 from gateway.runtime.references import check_references
 from gateway.runtime.yaml_source import Node, Problems, read_yaml
@@ -62,7 +62,7 @@ def load_generation(
     loading = _Loading(root, folder, problems)
     settings, parts, plugins = loading.run(extra)
     return Generation(
-        settings=settings,
+        settings=with_development_secrets(settings),
         parts=parts,
         number=number,
         source=str(file) if file else "",
@@ -98,12 +98,12 @@ def _read(file: Path, problems: Problems) -> Node:
 
 
 def _built_in() -> Node:
-    """What holds where nothing is configured: the offline agent, and a secret in the carriers' secrets' stead."""
+    """What holds where nothing is configured: the offline agent."""
     return Node.of(
         {
             "agents": _DEFAULT_AGENTS,
             "routes": _DEFAULT_ROUTES,
-            "adapters": {"twilio": {"auth_token": development_secret()}, "pcm": {}},
+            "adapters": {"twilio": {}, "pcm": {}},
         }
     )
 

@@ -10,9 +10,13 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from gateway.errors import ConfigError
+from gateway.settings import AdapterSettings, Secret, Secrets, Settings
 
 _FILE: Final = "development-secret"
+_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
 def development_secret() -> str:
@@ -36,6 +40,30 @@ def development_secret() -> str:
         finally:
             Path(draft).unlink()
     return _read(path)
+
+
+def with_development_secrets(settings: Settings) -> Settings:
+    """Let the development secret stand in for the carriers' secrets that nobody has set.
+
+    Only while the gateway has no public address and listens on this machine alone: then nobody but processes of
+    this user can sign with it.
+    """
+    if settings.server.public_url or settings.server.host not in _LOOPBACK:
+        return settings
+    adapters = {name: _with_secret(adapter) for name, adapter in settings.adapters.items()}
+    return msgspec.structs.replace(settings, adapters=adapters)
+
+
+def _with_secret(adapter: AdapterSettings) -> AdapterSettings:
+    empty = [
+        f.name
+        for f in msgspec.structs.fields(adapter)
+        if f.type == Secrets and not any(getattr(adapter, f.name))
+    ]
+    if not empty:
+        return adapter
+    secret = (Secret(development_secret()),)
+    return msgspec.structs.replace(adapter, **dict.fromkeys(empty, secret))
 
 
 def _folder() -> Path:
