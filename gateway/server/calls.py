@@ -145,7 +145,9 @@ class CallRegistry:
         for call in self.listing():
             call.stop("the gateway is stopping")
         limits = self._settings.limits
-        await self._wait_empty(self._settings.server.close_s if within_s == 0 else limits.goodbye_s)
+        await self._wait_empty(
+            self._settings.server.close_s if within_s == 0 or self._hurried else limits.goodbye_s
+        )
 
     def cut_off(self) -> None:
         """Cancel the calls that are left; their sockets are closed in bounded time."""

@@ -31,19 +31,19 @@ IDLE_S: Final = 75.0
 
 
 class Bound(Struct, frozen=True):
-    """Where the process listens."""
+    """A gateway that listens."""
 
     url: str
     """Origin of the public port."""
     admin_url: str
     """Origin of the admin port."""
     registry: CallRegistry
-    """The calls; drain it before it stops serving."""
+    """Its calls."""
 
 
 @asynccontextmanager
 async def serving(generation: Generation) -> AsyncIterator[Bound]:
-    """Serve for as long as the context lasts.
+    """Listen for the length of a ``with``; calls that are live at its end are cut off.
 
     Raises:
         OSError: when an address cannot be listened on.
@@ -76,9 +76,8 @@ async def listen(generation: Generation, say: Callable[[Bound], None]) -> None:
         stopping = _Stopping(bound.registry)
         say(bound)
         await stopping.wait()
-        live = len(bound.registry.listing())
         drain_s = 0.0 if stopping.in_a_hurry else generation.settings.server.drain_s
-        log.info("stopping; %d live calls may go on for %g s", live, drain_s)
+        log.info("stopping; %d live calls may go on for %g s", len(bound.registry.listing()), drain_s)
         await bound.registry.drain(drain_s)
 
 

@@ -60,25 +60,16 @@ async def _open_services(
     if not agents:
         return {}
     # Synthesis and recognition are dear to import; a gateway without an offline agent does without.
-    from gateway.runtime.hearing import Hearing  # noqa: PLC0415
-    from gateway.runtime.offline_session import OfflineSessions, OfflineSettings  # noqa: PLC0415
-    from gateway.runtime.speaking import Speaking  # noqa: PLC0415
+    from gateway.runtime.offline_session import OfflineSessions, read_script  # noqa: PLC0415
 
-    hearing, speaking = Hearing(sessions=settings.limits.offline_calls), Speaking()
-    sessions: dict[tuple[str, str], OfflineSessions] = {}
     for agent in agents:
-        if (agent.script, agent.profile) not in sessions:
-            sessions[agent.script, agent.profile] = OfflineSessions(
-                script=agent.script,
-                settings=OfflineSettings(profile=agent.profile),
-                hearing=hearing,
-                speaking=speaking,
-            )
-    # Entered when all of them are known to be right: an error within a task group would be wrapped in a group.
-    for one in sessions.values():
-        await stack.enter_async_context(one)
+        read_script(agent.script)  # a wrong one is found now, not by the first caller
+    sessions = OfflineSessions(script=agents[0].script, offline_calls=settings.limits.offline_calls)
+    # Entered by hand: its task groups would wrap whatever error passes through here in a group.
+    await sessions.__aenter__()
+    stack.push_async_callback(sessions.__aexit__, None, None, None)
 
     def connect(options: OfflineOptions) -> LocalSession:
-        return sessions[options.script, options.profile].connect()
+        return sessions.connect(script=options.script, profile=options.profile, greet=options.greet)
 
     return {SERVICE: connect}
