@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import ConfigError, PluginError
-from gateway.runtime.config import load_generation, load_settings
+from gateway.runtime.config import development_secret, load_generation, load_settings
 from gateway.settings import Secret, Settings
 
 REPOSITORY = Path(__file__).parents[2]
@@ -99,7 +99,7 @@ def test_the_configuration_of_the_repository_loads_without_any_variable() -> Non
     assert [route.agent for route in found.routes] == ["offline", "offline"]
     assert found.agents["support-eu"].region == "eu"
     assert found.agents["support-eu"].session == found.agents["support"].session
-    assert found.adapters["twilio"].auth_token == ()  # type: ignore[attr-defined]
+    assert found.adapters["twilio"].auth_token == (Secret(development_secret()),)  # type: ignore[attr-defined]
 
 
 # The environment
@@ -143,13 +143,26 @@ def test_a_variable_without_a_name_is_a_problem() -> None:
 
 def test_secrets_are_one_text_or_several_and_never_print() -> None:
     """One value or a list; an empty one is none, because it would match an empty proof."""
-    tail = f"\n{AGENTS}"
+    tail = f"\nserver: {{public_url: https://voice.example.com}}\n{AGENTS}"
     for text, count in (("hush1", 1), ("[hush1, hush2]", 2), ("''", 0), ("[hush1, '']", 1)):
         found = load(f"adapters: {{twilio: {{auth_token: {text}}}}}{tail}")
         token = found.adapters["twilio"].auth_token  # type: ignore[attr-defined]
         assert len(token) == count
         assert all(isinstance(one, Secret) for one in token)
         assert "hush" not in repr(found)
+
+
+def test_development_secret_stands_in_on_this_machine_only() -> None:
+    """A carrier secret that nobody has set is the user's own while no one else can reach the gateway."""
+    secret = (Secret(development_secret()),)
+    for server, expected in (
+        ("{}", secret),
+        ("{host: '::1'}", secret),
+        ("{host: 0.0.0.0}", ()),
+        ("{public_url: https://voice.example.com}", ()),
+    ):
+        found = load(f"server: {server}\nadapters: {{twilio: {{}}}}\n{AGENTS}")
+        assert found.adapters["twilio"].auth_token == expected  # type: ignore[attr-defined]
 
 
 def test_problems_never_hold_secrets(monkeypatch: pytest.MonkeyPatch) -> None:

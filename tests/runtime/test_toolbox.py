@@ -359,9 +359,9 @@ async def test_hang_up_asks_the_call_and_teaches_no_haste(toolbox: Toolbox) -> N
     """It ends the call through the handle; its description forbids to use it on silence."""
     (tool,) = register_tools()
     handle = Handle()
-    finished = await toolbox.run(tool, order('{"reason": "done"}', name="hang_up"), handle)
+    finished = await toolbox.run(tool, order("{}", name="hang_up"), handle)
     assert not finished.failed
-    assert handle.done == [("hang_up", "done")]
+    assert handle.done == [("hang_up", "")]
     assert "only after the caller has said goodbye" in tool.description
     assert "Never use it because the caller is silent" in tool.description
     assert sys.getsizeof(tool.description) < 1024
