@@ -92,7 +92,7 @@ class Call:
         self._opened = time.monotonic()
         self._expected_until = 0.0
         self._returns: deque[float] = deque(maxlen=RETURNS)
-        self._sockets: set[asyncio.Timeout] = set()
+        self._sockets: dict[CallerLeg, asyncio.Timeout] = {}
 
     @property
     def phase(self) -> str:
@@ -161,9 +161,9 @@ class Call:
         return not self.dropped
 
     @property
-    def is_connected(self) -> bool:
-        """Whether a socket is attached."""
-        return bool(self._sockets)
+    def was_dismissed(self) -> bool:
+        """Whether the runner itself has closed a socket that is attached, after whatever it had to say."""
+        return any(not leg.is_open for leg in self._sockets)
 
     async def serve(self, leg: CallerLeg, close_s: float) -> None:
         """Attach a leg and wait until it has ended, or the call has and `close_s` more are over."""
@@ -171,7 +171,7 @@ class Call:
             raise RuntimeError("a leg can be attached once the call is running")
         try:
             async with asyncio.timeout(None) as patience:
-                self._sockets.add(patience)
+                self._sockets[leg] = patience
                 if self.over.is_set():
                     self._lose_patience(patience, close_s)
                 await self.runner.serve(leg)
@@ -183,13 +183,13 @@ class Call:
             if not patience.expired():
                 raise
         finally:
-            self._sockets.discard(patience)
+            self._sockets.pop(leg, None)
 
     def end(self, close_s: float) -> None:
         """Take note that the runner is gone; its sockets get `close_s` to follow."""
         self.over.set()
         self.running.set()
-        for patience in self._sockets:
+        for patience in self._sockets.values():
             self._lose_patience(patience, close_s)
 
     def _lose_patience(self, patience: asyncio.Timeout, close_s: float) -> None:

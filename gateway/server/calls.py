@@ -195,8 +195,8 @@ class CallRegistry:
                     call.running.set()
                     await call.runner.run()
             except Exception as fault:  # noqa: BLE001 - the one place where faults end
-                # A runner apologises by itself, once its conversation has begun and somebody is there to hear it.
-                self._fail(call, fault, told=call.is_connected and call.phase not in ("invited", "waiting"))
+                # A runner that could apologise has closed the socket after it.
+                self._fail(call, fault, told=call.was_dismissed)
             finally:
                 self._forget(call)
 
