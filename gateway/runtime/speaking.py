@@ -12,6 +12,7 @@ import math
 import re
 import shutil
 import struct
+import tempfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Final, Literal
@@ -183,33 +184,34 @@ class Speaking:
 
     async def _synthesise(self, text: str) -> bytes:
         """Run the synthesiser; nothing when it fails, so that the clips get their chance."""
-        if self.engine == "flite":
-            command = ["flite", "-voice", "slt", "-t", text, "-o", "/dev/stdout"]
-        else:
-            command = ["espeak-ng", "--stdout", "-v", "en-us", "--", text]
         async with self._turn:
             try:
-                return await self._run(command)
+                # Into a file: what uvloop gives a process for its output cannot be opened as /dev/stdout.
+                with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+                    if self.engine == "flite":
+                        await self._run(["flite", "-voice", "slt", "-t", text, "-o", file.name])
+                    else:
+                        await self._run(["espeak-ng", "-w", file.name, "-v", "en-us", "--", text])
+                    source, pcm = read_clip(file.read())
+                return convert(pcm, source, PCM_24K)
             except (OSError, ValueError, TimeoutError) as error:
                 _LOG.warning("%s could not speak (%s); the shipped clips are used", self.engine, error)
                 return b""
 
-    async def _run(self, command: list[str]) -> bytes:
+    async def _run(self, command: list[str]) -> None:
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
             start_new_session=True,
         )
         try:
             async with asyncio.timeout(self._timeout_s):
-                wav, _ = await process.communicate()
+                await process.wait()
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
         if process.returncode != 0:
             raise ValueError(f"it ended with {process.returncode}")
-        source, pcm = read_clip(wav)
-        return convert(pcm, source, PCM_24K)
