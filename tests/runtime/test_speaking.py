@@ -1,9 +1,11 @@
 """Speaking: the voices of a machine, the shipped clips, and the limits on both."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from gateway.audio import PCM_24K, level_dbfs
 from gateway.runtime.make_clips import shipped_scripts, wanted_clips
@@ -28,6 +30,21 @@ async def test_each_voice_speaks(require: Callable[[str], str], engine: Engine) 
     sound = await Speaking(engine=engine).speak("Sorry, I did not understand that.")
     assert 1000 < PCM_24K.ms(len(sound)) < 4000
     assert level_dbfs(sound, PCM_24K) > -40
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("engine", ["flite", "espeak-ng"])
+def test_synthesisers_speak_what_was_never_recorded(
+    require: Callable[[str], str],
+    tmp_path: Path,
+    engine: Engine,
+    loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    """A sentence without a clip is synthesised, on the event loop of the tests and on that of the gateway."""
+    require(engine)
+    with asyncio.Runner(loop_factory=loop) as runner:
+        sound = runner.run(Speaking(engine=engine, clips=tmp_path).speak("There are seventeen loaves left."))
+    assert PCM_24K.ms(len(sound)) > 1000
 
 
 @pytest.mark.parametrize(
