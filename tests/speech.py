@@ -1,11 +1,20 @@
 """Recorded speech for tests, in any format."""
 
+import os
 from pathlib import Path
+
+import pytest
 
 import gateway.simulate
 from gateway.audio import AudioFormat, convert, read_wav
+from gateway.runtime.hearing import available, how_to_add
 
 FOLDER = Path(gateway.simulate.__file__).parent / "speech"
+
+hearing_needed = pytest.mark.skipif(
+    not available() and os.environ.get("TALKPATH_REQUIRE") != "all",
+    reason=f"hearing is missing: {how_to_add()}",
+)
 
 SPOKEN = {
     "goforward": "go forward ten meters",

@@ -24,6 +24,7 @@ from gateway.errors import ConfigError
 HANG_UP_TOOL: Final = "hang_up"
 """The client-side tool by which an agent ends a call on the Voice Agent API."""
 
+_MOST_WAITING: Final = 64
 _PLACEHOLDER: Final = re.compile(r"\{([a-z][a-z0-9_.]*)\}")
 _KEYPAD: Final = re.compile(r"the caller pressed ([0-9*#]+) on the keypad", re.IGNORECASE)
 _SAY: Final = re.compile(r"\s*say(?:\s*:|\s+exactly\s*:?|\s+this\s*:)?\s+(.+)", re.IGNORECASE | re.DOTALL)
@@ -335,6 +336,8 @@ class OfflineDialogue:
                 actions.append(Say(render(response.say_before, said)))
             key, self._next_key = self._next_key, self._next_key + 1
             self._waiting[key] = (response, dict(said))
+            if len(self._waiting) > _MOST_WAITING:  # calls that an interruption kept from being made
+                del self._waiting[min(self._waiting)]
             return [*actions, CallTool(key, response.tool, _arguments(response, values))]
         text = response.say_without_tool if response.tool else response.say
         if text:

@@ -225,10 +225,10 @@ class OfflineSessions:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         for conversation in list(self._conversations.values()):
             conversation.end(1001, "going away")
-        return await self._stack.__aexit__(kind, error, trace)
+        await self._stack.aclose()  # not given the error: a task group would wrap it
 
     def connect(
         self,

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
-from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
@@ -96,7 +96,6 @@ class Provider:
         self._key = key
         self._offline = OfflineSessions(script=script, settings=settings, offline_calls=offline_calls)
         self._tokens: dict[str, float] = {}
-        self._server: Server | None = None
         self._stack = AsyncExitStack()
 
     @property
@@ -116,25 +115,27 @@ class Provider:
         return self._offline.hears
 
     async def __aenter__(self) -> Self:
-        await self._stack.enter_async_context(self._offline)
-        self._server = await self._stack.enter_async_context(
-            serve(
-                self._attend,
-                self._host,
-                self._port,
-                process_request=self._route,
-                compression=None,
-                max_size=_MESSAGE_BYTES,
-                close_timeout=3,
+        async with AsyncExitStack() as opening:
+            await opening.enter_async_context(self._offline)
+            server = await opening.enter_async_context(
+                serve(
+                    self._attend,
+                    self._host,
+                    self._port,
+                    process_request=self._route,
+                    compression=None,
+                    max_size=_MESSAGE_BYTES,
+                    close_timeout=3,
+                )
             )
-        )
-        self._port = next(iter(self._server.sockets)).getsockname()[1]
+            self._stack = opening.pop_all()
+        self._port = next(iter(server.sockets)).getsockname()[1]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return await self._stack.__aexit__(kind, error, trace)
+    ) -> None:
+        await self._stack.aclose()
 
     # Who may come in
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import socket
 import sys
 
 import pytest
@@ -25,9 +26,9 @@ async def test_it_serves_until_it_is_told_to_stop() -> None:
         line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
         assert line.startswith("agent listening on ws://127.0.0.1:")
         url = line.split()[3]
-        async with connect(url, compression=None, proxy=None) as socket:
-            await socket.send(json.dumps({"type": "session.update", "session": {}}))
-            assert json.loads(await socket.recv())["type"] == "session.updated"
+        async with connect(url, compression=None, proxy=None) as client:
+            await client.send(json.dumps({"type": "session.update", "session": {}}))
+            assert json.loads(await client.recv())["type"] == "session.updated"
             process.send_signal(signal.SIGTERM)
             assert await asyncio.wait_for(process.wait(), 10) == 0
     finally:
@@ -51,6 +52,14 @@ def test_wrong_usage_is_said_in_a_sentence(
         agent(**options)  # type: ignore[arg-type]
     assert caught.value.exit_code == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_said_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1, and another port is asked for."""
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(typer.Exit) as caught:
+        agent(port=taken.getsockname()[1])
+    assert caught.value.exit_code == 1
+    assert "choose another --port" in capsys.readouterr().err
 
 
 def test_the_help_names_every_fault_and_shows_an_example() -> None:

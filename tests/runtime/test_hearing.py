@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
-from speech import SPOKEN, speech
+from speech import SPOKEN, hearing_needed, speech
 
 from gateway.audio import ALAW_8K, MULAW_8K, PCM_16K, PCM_24K, PCM_48K, AudioFormat
 from gateway.runtime import hearing as hearing_module
-from gateway.runtime.hearing import Ear, Hearing, SpeechBegan, SpeechEnded, available, how_to_add
+from gateway.runtime.hearing import Ear, Hearing, SpeechBegan, SpeechEnded, how_to_add
 from gateway.runtime.offline_session import read_script
 
-pytestmark = pytest.mark.skipif(not available(), reason=f"hearing is not installed: {how_to_add()}")
+pytestmark = hearing_needed
 GRAMMAR = read_script().grammar
 
 

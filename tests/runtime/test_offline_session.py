@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 from offline_client import TELEPHONE, Client, tool
-from speech import speech
+from speech import hearing_needed, speech
 
 from gateway.audio import DIGITAL_SILENCE_DBFS, MULAW_8K, PCM_24K, level_dbfs
-from gateway.runtime.hearing import available, how_to_add
 from gateway.runtime.offline_session import OfflineSessions, OfflineSettings
 
-hearing_needed = pytest.mark.skipif(not available(), reason=f"hearing is not installed: {how_to_add()}")
 BURST = OfflineSettings(profile="burst", reply_delay_s=0)
 EVENTS_OF_A_REPLY = [
     "reply.started",

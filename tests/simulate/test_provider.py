@@ -9,19 +9,17 @@ from typing import Any, Self
 import aiohttp
 import pytest
 from offline_client import TELEPHONE, tool
-from speech import speech
+from speech import hearing_needed, speech
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from gateway.audio import MULAW_8K
 from gateway.errors import ConfigError
-from gateway.runtime.hearing import available, how_to_add
 from gateway.runtime.offline_session import OfflineSettings
 from gateway.simulate.faults import FAULTS, FaultyWire, fault_table, read_faults
 from gateway.simulate.provider import Provider
 
 Message = dict[str, Any]
-hearing_needed = pytest.mark.skipif(not available(), reason=f"hearing is not installed: {how_to_add()}")
 FAST = OfflineSettings(profile="burst", reply_delay_s=0)
 SAY = "Say: one two three."
 
