@@ -13,6 +13,8 @@ from gateway.events import CallerAudio, CaughtUp, SendAudio
 
 BURST_MS: Final = 1000.0
 """Audio that may be passed on at once."""
+ROUNDING_MS: Final = 0.01
+"""What sums of time may be off; less than a sample."""
 
 
 class CatchUp:
@@ -24,6 +26,7 @@ class CatchUp:
         self._credit_ms = 0.0
         self._credited_at = 0.0
         self._rate = 0.0
+        self._cautious = False  # the provider complained once
         self._kept_ms = 0.0
         self._dropped_ms = 0.0
 
@@ -31,17 +34,18 @@ class CatchUp:
         """Keep a piece; the oldest ones go when more than ``newest_ms`` would be kept."""
         self._waiting.append((event, ms))
         self._waiting_ms += ms
-        self._trim(newest_ms)
+        self._trim(min(newest_ms, BURST_MS) if self._cautious else newest_ms)
 
     def start(self, rate: float, now: float) -> None:
         """The agent is back: begin to pass on, at ``rate`` times real time after the first second."""
-        self._rate = rate
-        self._credit_ms = BURST_MS
+        self._rate = 1.0 if self._cautious else rate
+        self._credit_ms = 0.0 if self._cautious else BURST_MS
         self._credited_at = now
 
     def slow_down(self) -> None:
-        """The provider complained: real time from here on, and only the newest second."""
-        self._rate = 1.0
+        """The provider complained: real time for the rest of the call, and only the newest second."""
+        self._cautious = True
+        self._rate = min(self._rate, 1.0)
         self._credit_ms = 0.0
         self._trim(BURST_MS)
 
@@ -55,7 +59,7 @@ class CatchUp:
         while self._waiting:
             event, ms = self._waiting[0]
             pause = self._rate == 1.0 and event.level < AUDIBLE_DBFS
-            if not pause and self._credit_ms < ms:
+            if not pause and self._credit_ms + ROUNDING_MS < ms:
                 break
             self._waiting.popleft()
             self._waiting_ms -= ms

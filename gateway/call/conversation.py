@@ -13,9 +13,10 @@ from gateway.call.endings import Ending
 from gateway.call.floor import Floor, Holder
 from gateway.call.history import History
 from gateway.call.ladder import Ladder
-from gateway.call.playback import PlaybackLedger
+from gateway.call.playback import Cut, PlaybackLedger
 from gateway.call.tools import ToolLedger
 from gateway.call.watch import Watch
+from gateway.call.wishes import Wishes
 from gateway.contracts import CallTerms
 from gateway.events import (
     AnyCommand,
@@ -50,6 +51,8 @@ TRANSFER_S: Final = 15.0
 """How long the carrier may take to answer a transfer."""
 SOUND_OF: Final = {"limit": "goodbye", "silence": "goodbye"}
 """House sound before an ending that the house decides; ``apology`` where none is named."""
+SHORTEST_CLIP_MS: Final = 100.0
+"""Length below which a hold sound is none: it would only be repeated."""
 NEVER: Final = float("inf")
 
 
@@ -76,21 +79,22 @@ class Conversation:
         self._terms = terms
         self._strict = strict
         self._ladder = Ladder(terms.agents)
-        self._ledger = PlaybackLedger(terms.lead_ms, marks=terms.marks)
+        self._ledger = PlaybackLedger(terms.lead_ms, marks=terms.marks, clears=terms.clears)
         self._floor = Floor()
         self._tools = ToolLedger(terms.cancellable)
         self._catch_up = CatchUp()
         self._history = History()
         self._watch = Watch(terms.silence_s)
+        self._wishes = Wishes()
         self._started = self._ended = False
         self._caller_up = self._agent_up = self._talked = False
         self._ending: Ending | None = None
-        self._parked: OpenAgent | None = None  # what to open when the caller is back
+        self._parked: OpenAgent | None = None  # what to open when the caller is back, or a transfer fails
         self._cut_off = False  # the agent was lost in the middle of a reply
         self._gap_at = self._limit_at = 0.0
         self._ready_by = self._hold_at = self._return_by = self._keys_at = self._transfer_by = NEVER
         self._keys = ""
-        self._may_give_results = True
+        self._last_words_confirmed = False
         self._out: list[AnyCommand] = []
 
     @property
@@ -121,23 +125,32 @@ class Conversation:
     # Moves
 
     def _agent_gone(self, remedy: Remedy, now: float) -> None:
-        if not self._agent_up:
-            opening = self._ladder.attempt_failed(remedy, now, self._history.lines())
-        else:
+        """An agent was lost, or an attempt to reach one failed; a socket that closes after either says nothing."""
+        history = self._history.lines(self._ledger.outlook())
+        if self._agent_up:
             self._agent_up = False
             self._gap_at = now
-            self._cut_off = bool(self._floor.replies)
+            self._cut_off = self._floor.is_expecting
             self._hold_at = now + HOLD_AFTER_S
             self._floor.abandon_all()
             self._ledger.complete_all()
-            opening = self._ladder.session_lost(remedy, now, self._history.lines())
+            opening = self._ladder.session_lost(remedy, now, history)
+        elif self._is_opening:
+            opening = self._ladder.attempt_failed(remedy, now, history)
+        else:
+            return
         self._ready_by = NEVER
         if self._ending:
             self._ending.firm = True  # nobody is left to add a word
+            self._parked = opening
         elif opening:
             self._open(opening, now)
         else:
             self._end_by_house("agent_lost", now)
+
+    @property
+    def _is_opening(self) -> bool:
+        return self._ready_by != NEVER
 
     def _open(self, opening: OpenAgent, now: float) -> None:
         if not self._caller_up:
@@ -147,16 +160,20 @@ class Conversation:
         self._out.append(opening)
         self._ready_by = now + opening.after_s + self._ladder.agent.ready_s
 
-    def _interrupt(self, now: float) -> None:
+    def _interrupt(self, now: float, *, by_caller: bool = True) -> None:
         """Stop speaking: drop what the caller has not heard, and what still comes of those replies."""
-        was_silent = self._ledger.idle
-        for fact in self._ledger.cut(now):
+        cut = self._ledger.cut(now, interrupted=by_caller)
+        for fact in cut.facts:
             self._floor.drop(fact.reply_id)
-            self._heard(fact)
-        for reply_id in self._floor.replies:
-            self._floor.drop(reply_id)
-        if not was_silent and self._caller_up:
+        self._report(cut)
+        if not self._agent_up and self._hold_at != NEVER:
+            self._hold_at = now + HOLD_AFTER_S
+
+    def _report(self, cut: Cut) -> None:
+        if cut.clear and self._caller_up:
             self._out.append(Clear())
+        for fact in cut.facts:
+            self._heard(fact)
 
     def _cancel_ending(self) -> None:
         if self._ending and not self._ending.firm and not self._ending.committed:
@@ -166,6 +183,8 @@ class Conversation:
     def _ask(self, instructions: str) -> None:
         if self._agent_up:
             self._out.append(AskReply(instructions))
+        else:
+            self._wishes.ask(instructions)
 
     def _tell(self, event: AnyEvent) -> None:
         self._out.append(Tell(event))
@@ -174,8 +193,7 @@ class Conversation:
         self._history.heard(fact)
         self._remember(fact)
         self._out.append(TellHeard(fact))
-        if self._ending:
-            self._ending.confirmed = fact.confirmed
+        self._last_words_confirmed = fact.confirmed
 
     def _remember(self, fact: AnyFact) -> None:
         self._out.append(Remember(fact))
@@ -189,13 +207,13 @@ class Conversation:
 
     def _end_by_house(self, reason: str, now: float) -> None:
         """End with a house sound instead of the agent's words; the caller cannot cancel it by speaking."""
-        self._ledger.drop_clips(now)
+        self._report(self._ledger.drop_clips(now))
         if reason != "agent_lost":
-            self._interrupt(now)
+            self._interrupt(now, by_caller=False)
         clip = SOUND_OF.get(reason, "apology")
         clip = clip if clip in self._terms.clips else "apology"
-        if clip in self._terms.clips and self._caller_up:
-            self._ledger.add_clip(clip, self._terms.clips[clip])
+        if self._caller_up and (length_ms := self._terms.clips.get(clip, 0.0)) > 0:
+            self._ledger.add_clip(clip, length_ms)
         self._hold_at = self._keys_at = NEVER
         self._ending = Ending(EndingAsked("hang_up"), reason, now, self._terms.goodbye_s, firm=True)
         if not self._caller_up:
@@ -203,7 +221,7 @@ class Conversation:
 
     def _end(self, reason: str, detail: str, now: float) -> None:
         """Everything stops here; what was never heard is said once more, for the record."""
-        for fact in self._ledger.cut(now):
+        for fact in self._ledger.cut_all(now).facts:
             self._heard(fact)
         self._out += self._tools.abandon_all()
         self._out += [CloseAgent(), HangUp(reason)]
@@ -213,24 +231,29 @@ class Conversation:
     # Time
 
     def _advance(self, now: float) -> None:
-        """Let time pass: everything that is due by now."""
+        """Let time pass: everything that is due by now. Endings come last, for everything else delays them."""
         self._check_clocks(now)
         if self._ended:
             return
         if self._caller_up:
-            self._out += self._ledger.release(now)
+            if mark := self._ledger.lost_mark(now):
+                self._remember(WatchdogFired("lost_mark", mark))
             for fact in self._ledger.settle(now):
                 self._heard(fact)
+                if fact.audible_from_ms is not None:
+                    self._watch.words(now)
+            self._out += self._ledger.release(now)
         if self._agent_up:
             self._out += self._catch_up.release(now)
             if caught_up := self._catch_up.finish():
                 self._remember(caught_up)
             if self._results_may_go:
                 self._out += self._tools.release()
-        self._settle_ending(now)
+        if self._ending:
+            self._settle_ending(self._ending, now)
 
     def _check_clocks(self, now: float) -> None:
-        if now >= self._return_by:
+        if now >= self._return_by and not self._is_committed:
             self._end("caller_lost", "the caller did not come back", now)
             return
         if now >= self._ready_by:
@@ -238,82 +261,108 @@ class Conversation:
             self._agent_gone("retry", now)
         if now >= self._hold_at:
             self._play_hold(now)
-        if self._ending:
+        if self._ending or self._ended:
             return
         if now >= self._limit_at:
             self._end_by_house("limit", now)
-        elif self._caller_up and self._watch.line_is_silent(now):
-            self._remember(WatchdogFired("silent_line", "nobody said anything"))
-            self._end_by_house("silence", now)
         elif self._agent_up:
-            self._check_agent(now)
+            self._check_line(now)
 
-    def _check_agent(self, now: float) -> None:
+    def _check_line(self, now: float) -> None:
+        if self._caller_up and self._watch.line_is_silent(now):
+            if not self._tools.running and not self._ledger.holds_unheard_voice(now):
+                self._remember(WatchdogFired("silent_line", "nobody said anything"))
+                self._end_by_house("silence", now)
+                return
+            self._watch.words(now)
         if now >= self._keys_at:
             self._keys_at = NEVER
             self._ask(f"The caller pressed {self._keys} on the keypad.")
             self._keys = ""
-        for reply_id in self._watch.stalled(self._floor, self._ladder.agent, now):
-            self._floor.end(reply_id)
-            self._ledger.complete(reply_id)
-            self._remember(WatchdogFired("stalled_reply", reply_id))
+        if not self._tools.running:
+            for reply_id in self._watch.stalled(self._floor, self._ladder.agent, now):
+                self._stalled(reply_id, now)
         if self._watch.nudge_due(now):
             self._remember(WatchdogFired("silent_reply", "a reply had neither sound nor words"))
             self._ask("")
 
+    def _stalled(self, reply_id: str, now: float) -> None:
+        self._remember(WatchdogFired("stalled_reply", reply_id))
+        reply = self._floor.end(reply_id)
+        self._ledger.complete(reply_id)
+        if reply and reply.said_nothing:
+            self._watch.silent_reply(now)
+
     def _play_hold(self, now: float) -> None:
         self._hold_at = NEVER
-        if self._caller_up and not self._agent_up and not self._ending and "hold" in self._terms.clips:
-            length_ms = self._terms.clips["hold"]
+        length_ms = self._terms.clips.get("hold", 0.0)
+        if self._caller_up and not self._agent_up and not self._ending and length_ms >= SHORTEST_CLIP_MS:
             self._ledger.add_clip("hold", length_ms)
             self._hold_at = now + length_ms / 1000
 
     @property
     def _results_may_go(self) -> bool:
-        """Immediate results wait only while it is open whether an interruption took their reply with it."""
-        if self._ladder.agent.tool_results == "after_reply":
-            return self._may_give_results
-        return not any(self._floor.is_late(reply_id) for reply_id in self._floor.replies)
+        """Whether the agent may be given results now (reference: Voice Agent API, 9.5).
 
-    def _settle_ending(self, now: float) -> None:
-        if not self._ending:
+        Immediate ones wait only while it is open whether an interruption took their reply with it.
+        """
+        if self._ladder.agent.tool_results == "after_reply":
+            return not self._floor.replies and not self._floor.user_speaking
+        return not self._floor.is_cutting
+
+    @property
+    def _is_committed(self) -> bool:
+        return self._ending is not None and self._ending.committed
+
+    def _settle_ending(self, ending: Ending, now: float) -> None:
+        if ending.committed:
+            if now >= self._transfer_by:
+                self._transfer_failed("the carrier did not answer", now)
             return
-        if self._ending.committed and now >= self._transfer_by:
-            self._transfer_failed("the carrier did not answer")
-            return
-        heard = self._ledger.idle
         talk_over = not (self._floor.replies or self._tools.pending or self._floor.user_speaking)
-        outcome = self._ending.outcome(now, quiet=heard and (self._ending.firm or talk_over))
+        quiet = self._ledger.idle and (ending.firm or talk_over)
+        outcome = ending.outcome(now, quiet=quiet, confirmed=self._last_words_confirmed)
+        if not self._caller_up:
+            outcome = "unconfirmed"  # nobody is there to hear more
         if outcome is None:
             return
-        asked = self._ending.asked
-        self._remember(EndingSettled(asked.kind, outcome))
-        if asked.kind == "hang_up":
-            self._end(self._ending.reason, asked.reason, now)
+        self._remember(EndingSettled(ending.asked.kind, outcome))
+        if ending.asked.kind == "hang_up":
+            self._end(ending.reason, ending.asked.reason, now)
         else:
-            self._ending.committed = True
+            ending.committed = True
             self._transfer_by = now + TRANSFER_S
-            self._out.append(Transfer(asked.target))
+            self._out.append(Transfer(ending.asked.target))
 
-    def _transfer_failed(self, why: str) -> None:
+    def _transfer_failed(self, why: str, now: float) -> None:
         self._ending = None
         self._transfer_by = NEVER
         self._remember(EndingSettled("transfer", "cancelled"))
         self._ask(f"The transfer did not work: {why}. Tell the caller and go on.")
+        self._watch.words(now)
+        if self._agent_up or self._is_opening:
+            return
+        self._hold_at = now + HOLD_AFTER_S
+        if self._parked:
+            self._open(self._parked, now)
+        else:
+            self._end_by_house("agent_lost", now)
 
     def _next_deadline(self) -> float | None:
         """The next moment at which time alone changes something; None while nobody waits for anything."""
         if self._ended or not self._started:
             return None
-        due = [self._return_by, self._ready_by, self._hold_at, self._transfer_by]
+        due = [self._ready_by, self._hold_at, self._transfer_by if self._is_committed else self._return_by]
         if self._ending:
             due.append(self._ending.deadline or NEVER)
         else:
             due.append(self._limit_at)
-            if self._caller_up:
-                due.append(self._watch.line_due_at)
             if self._agent_up:
-                due += [self._keys_at, self._watch.agent_due_at(self._floor, self._ladder.agent)]
+                due += [self._keys_at, self._watch.nudge_at]
+                if self._caller_up:
+                    due.append(self._watch.line_due_at)
+                if not self._tools.running:
+                    due.append(self._watch.stall_due_at(self._floor, self._ladder.agent))
         if self._caller_up:
             due.append(self._ledger.deadline or NEVER)
         if self._agent_up:

@@ -24,15 +24,19 @@ class Ending:
         """As in `CallEnded`."""
         self.firm = firm
         """Decided by the house: the caller cannot cancel it by speaking, and the agent is not waited for."""
-        self.confirmed = False
-        """Whether the last thing heard was confirmed by a mark."""
         self.committed = False
         """A transfer that the carrier has been asked for."""
         self._expires_at = now + limit_s
         self._quiet_at: float | None = None
 
-    def outcome(self, now: float, *, quiet: bool) -> Outcome | None:
-        """Whether the ending is due, and how sure it is that the last words were heard."""
+    def outcome(self, now: float, *, quiet: bool, confirmed: bool) -> Outcome | None:
+        """Whether the ending is due, and how sure it is that the last words were heard.
+
+        Args:
+            now: The moment.
+            quiet: Whether nothing is said, nothing is on its way and nothing is waited for.
+            confirmed: Whether the last thing heard was confirmed by a mark.
+        """
         if self.committed:
             return None
         if now >= self._expires_at:
@@ -44,7 +48,7 @@ class Ending:
             self._quiet_at = now
         if now < self._due_at(self._quiet_at):
             return None
-        return "confirmed" if self.confirmed else "estimated"
+        return "confirmed" if confirmed else "estimated"
 
     def cancelled(self) -> EndingSettled:
         """The caller spoke before it was committed."""

@@ -32,6 +32,11 @@ class Reply:
         self.worded = False
         self.tool_called = False
 
+    @property
+    def said_nothing(self) -> bool:
+        """Whether it had neither sound nor words nor purpose."""
+        return not (self.audible or self.worded or self.tool_called)
+
 
 class Floor:
     """The floor of one call."""
@@ -45,8 +50,11 @@ class Floor:
 
     def begin(self, reply_id: str, now: float) -> None:
         """A reply has begun; a second beginning of the same one changes nothing."""
-        if reply_id not in self.replies and reply_id not in self._gone:
-            self.replies[reply_id] = Reply(reply_id, now)
+        if reply_id in self.replies or reply_id in self._gone:
+            return
+        self.replies[reply_id] = Reply(reply_id, now)
+        if len(self.replies) > MEMORY:
+            self.end(next(iter(self.replies)))
 
     def end(self, reply_id: str) -> Reply | None:
         """A reply has ended; None when it had already, or never began."""
@@ -82,7 +90,17 @@ class Floor:
         """Who has the floor; ``playing`` says whether the caller still has something to listen to."""
         if self.user_speaking:
             return Holder.CALLER
-        return Holder.AGENT if playing or self.replies else Holder.NOBODY
+        return Holder.AGENT if playing or self.is_expecting else Holder.NOBODY
+
+    @property
+    def is_expecting(self) -> bool:
+        """Whether a reply is in progress that may still be heard."""
+        return any(reply_id not in self._gone for reply_id in self.replies)
+
+    @property
+    def is_cutting(self) -> bool:
+        """Whether a reply was cut off here of which the agent has not yet said how it ended."""
+        return any(reply_id in self._gone for reply_id in self.replies)
 
     def _forget(self, reply_id: str) -> None:
         self._gone[reply_id] = None

@@ -5,6 +5,7 @@ cut, so lines are put together only when they are asked for.
 """
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Final
 
 from gateway.events import AgentSaid, HeardLine, ReplyHeard
@@ -43,19 +44,29 @@ class History:
         """Words of a reply arrived, perhaps long after its sound."""
         self._reply(said.reply_id).words.add(said)
 
+    def answered(self) -> None:
+        """A reply can be heard."""
+        self.unanswered = False
+
     def heard(self, fact: ReplyHeard) -> None:
         """A reply's sound is done with."""
         if fact.audible_from_ms is not None and not fact.reply_id.startswith("clip:"):
             self._reply(fact.reply_id).fact = fact
-            self.unanswered = False
 
-    def lines(self) -> tuple[HeardLine, ...]:
-        """What a new session must know; words that nobody heard were never said."""
+    def lines(self, outlook: Mapping[str, ReplyHeard]) -> tuple[HeardLine, ...]:
+        """What a new session must know; words that nobody heard were never said.
+
+        Args:
+            outlook: What will have been heard of the replies that are still on their way.
+        """
         lines = []
+        expected = {id(self._replies[i]): fact for i, fact in outlook.items() if i in self._replies}
         for line in self._lines:
             if isinstance(line, str):
                 lines.append(HeardLine("user", line))
-            elif line.fact and (text := line.words.split_by(line.fact)[0].strip()):
+            elif (fact := expected.get(id(line), line.fact)) and (
+                text := line.words.split_by(fact)[0].strip()
+            ):
                 lines.append(HeardLine("agent", text))
         return tuple(lines)
 

@@ -21,7 +21,8 @@ class Ladder:
     def __init__(self, agents: tuple[AgentTerms, ...]) -> None:
         self._agents = agents
         self._index = 0
-        self._tries = 0
+        self._tries = 0  # attempts on this rung that failed
+        self._short_lives = 0  # sessions in a row that were lost at once
         self._rung = "new"
         self._lost_at = 0.0
         self._ready_at = float("-inf")
@@ -47,8 +48,9 @@ class Ladder:
     def session_lost(self, remedy: Remedy, now: float, history: tuple[HeardLine, ...]) -> OpenAgent | None:
         """A session that was ready is gone; None when nobody is left."""
         self._lost_at = now
-        self._tries = 0 if now - self._ready_at >= SETTLED_S else self._tries + 1
-        if remedy == "fallback" or self._tries >= self.agent.tries:
+        self._tries = 0
+        self._short_lives = 0 if now - self._ready_at >= SETTLED_S else self._short_lives + 1
+        if remedy == "fallback" or self._short_lives >= self.agent.tries:
             return self._next(history)
         self._rung = "token" if remedy == "resume" and self.agent.resume_s > 0 else "new"
         return self._open(history)
@@ -63,7 +65,8 @@ class Ladder:
         expired = now - self._lost_at >= self.agent.resume_s
         if remedy == "retry" and not expired:
             # The host cannot be reached: a new session there could not either, another agent could.
-            return self._next(history) if self._tries >= RESUME_TRIES and self._has_next else self._open(())
+            give_up = self._tries >= RESUME_TRIES and self._has_next
+            return self._next(history) if give_up else self._open(history)
         self._rung = "key" if remedy == "resume" and self._rung == "token" and not expired else "new"
         self._tries = 0
         return self._open(history)
@@ -76,12 +79,13 @@ class Ladder:
         if not self._has_next:
             return None
         self._index += 1
-        self._tries = 0
+        self._tries = self._short_lives = 0
         self._rung = "new"
         return self._open(history)
 
     def _open(self, history: tuple[HeardLine, ...]) -> OpenAgent:
-        delay_s = min(0.25 * 2 ** (self._tries - 1), 5.0) if self._tries else 0.0
+        failures = self._tries + self._short_lives
+        delay_s = min(0.25 * 2 ** (failures - 1), 5.0) if failures else 0.0
         if self._rung == "new":
             return OpenAgent(self.agent.name, after_s=delay_s, history=history)
         return OpenAgent(self.agent.name, "key" if self._rung == "key" else "token", delay_s)

@@ -15,9 +15,12 @@ import msgspec
 
 from gateway.audio import AUDIBLE_DBFS
 from gateway.call.catch_up import BURST_MS
-from gateway.call.conversation import FIRST_HOLD_AFTER_S, KEY_PAUSE_S, NEVER, Conversation
+from gateway.call.conversation import FIRST_HOLD_AFTER_S, HOLD_AFTER_S, KEY_PAUSE_S, NEVER, Conversation
 from gateway.call.endings import Ending
+from gateway.call.manners import why_impossible
+from gateway.call.sounds import cut_up
 from gateway.call.watch import VOICE_DBFS
+from gateway.call.wishes import read_session_update
 from gateway.events import (
     AgentForwarded,
     AgentLost,
@@ -38,7 +41,6 @@ from gateway.events import (
     CallerPrompted,
     CallerReturned,
     CallStarted,
-    Clear,
     ConfigurationAsked,
     Configure,
     ControlAnswered,
@@ -67,8 +69,10 @@ GO_ON: Final = (
 )
 
 
-class _SessionUpdate(msgspec.Struct):
-    session: dict[str, Any] = {}
+MOST_KEYS: Final = 32
+"""Keys of one entry that are kept; the newest."""
+ROUNDS: Final = 4
+"""How often time is let pass at one moment: what was due may make more due, but not for ever."""
 
 
 class CallMachine(Conversation):
@@ -84,87 +88,102 @@ class CallMachine(Conversation):
         if isinstance(event, CallerAudio) and self._passes_through(event, now):
             return [SendAudio(event.audio)]
         self._out = []
-        self._handlers[type(event)](self, event, now)
-        if not self._ended:
-            self._advance(now)
-        self.deadline = self._next_deadline()
+        why = why_impossible(event, started=self._started, caller_up=self._caller_up, agent_up=self._agent_up)
+        if why:
+            self._odd(event, why)
+        else:
+            self._handlers[type(event)](self, event, now)
+        for _ in range(ROUNDS):
+            if self._started and not self._ended:
+                self._advance(now)
+            self.deadline = self._next_deadline()
+            if self.deadline is None or self.deadline > now:
+                break
         return self._out
 
     # The caller
 
-    def _call_started(self, _event: CallStarted, now: float) -> None:
+    def _call_started(self, event: CallStarted, now: float) -> None:
         if self._started:
-            self._odd(_event, "the call has started already")
+            self._odd(event, "the call has started already")
             return
         self._started = self._caller_up = True
         self._limit_at = now + self._terms.call_s
         self._hold_at = now + FIRST_HOLD_AFTER_S
-        self._watch.words(now)
         self._open(self._ladder.first(), now)
 
     def _passes_through(self, event: CallerAudio, now: float) -> bool:
         """Nearly every event of a call: the caller sounds, the agent listens, and nothing else is due."""
-        if event.level >= VOICE_DBFS:
+        if not (self._agent_up and self._caller_up) or self._catch_up.active:
+            return False
+        if self.deadline is not None and now >= self.deadline:
+            return False
+        if event.level >= VOICE_DBFS and self._ledger.idle:  # an agent that speaks need not listen
             self._watch.caller_voice(self._terms.audio.ms(len(event.audio)))
-            if self._watch.is_deaf(self._ladder.agent):
-                return False
-        return self._agent_up and not self._catch_up.active and now < (self.deadline or NEVER)
+            return not self._watch.is_deaf(self._ladder.agent)
+        return True
 
     def _caller_audio(self, event: CallerAudio, now: float) -> None:
+        if self._agent_up and self._ledger.idle and self._watch.is_deaf(self._ladder.agent):
+            self._watch.took_action()
+            self._remember(WatchdogFired("deaf_agent", "the caller speaks and the agent gives no sign"))
+            self._agent_gone("renew", now)
         if self._agent_up and not self._catch_up.active:
             self._out.append(SendAudio(event.audio))
         else:
             newest_ms = self._ladder.agent.keep_s * 1000 if self._talked else BURST_MS
             self._catch_up.keep(event, self._terms.audio.ms(len(event.audio)), newest_ms)
-        if self._watch.is_deaf(self._ladder.agent) and self._agent_up and self._ledger.idle:
-            self._watch.took_action()
-            self._remember(WatchdogFired("deaf_agent", "the caller speaks and the agent gives no sign"))
-            self._agent_gone("renew", now)
 
     def _caller_pressed(self, event: CallerPressed, now: float) -> None:
         self._watch.words(now)
-        if self._terms.dtmf == "ignore" or self._ending:
+        if self._terms.dtmf == "ignore" or (self._ending and (self._ending.firm or self._ending.committed)):
             return
-        self._interrupt(now)
-        self._keys += event.digits
+        if self._ledger.holds_unheard_voice(now):
+            self._interrupt(now)
+        self._cancel_ending()
+        self._keys = (self._keys + event.digits)[-MOST_KEYS:]
         self._keys_at = now if "#" in event.digits else now + KEY_PAUSE_S
 
     def _caller_heard(self, event: CallerHeard, now: float) -> None:
         self._ledger.mark_returned(event.mark, now)
 
     def _caller_lost(self, event: CallerLost, now: float) -> None:
-        if self._terms.closing_leaves or self._ending:
-            self._end("caller_left" if self._terms.closing_leaves else "caller_lost", event.reason, now)
+        if self._is_committed:
+            self._end("transferred", "the call's media ended", now)
+        elif self._terms.closing_leaves:
+            self._end("caller_left", event.reason, now)
+        elif self._ending or not self._started:
+            self._end("caller_lost", event.reason, now)
         elif self._caller_up:
             self._caller_up = False
             self._return_by = now + self._terms.return_s
             self._ledger.rewind(now)
 
-    def _caller_returned(self, event: CallerReturned, now: float) -> None:
-        if self._caller_up:
-            self._odd(event, "the caller is there already")
+    def _caller_returned(self, _event: CallerReturned, now: float) -> None:
+        if self._caller_up:  # the new connection came before the old one was missed
+            self._ledger.rewind(now)
             return
         self._caller_up = True
         self._return_by = NEVER
         self._watch.words(now)
-        if self._parked:
+        if not self._agent_up:
+            self._hold_at = now + HOLD_AFTER_S
+        if self._parked and not self._ending:
             self._open(self._parked, now)
 
     def _caller_left(self, event: CallerLeft, now: float) -> None:
-        self._end("caller_left", event.reason, now)
+        # a transfer ends the call's media, and to hang up then would end the transferred call
+        self._end("transferred" if self._is_committed else "caller_left", event.reason, now)
 
     def _caller_configured(self, event: CallerConfigured, _now: float) -> None:
-        try:
-            session = msgspec.json.decode(event.raw, type=_SessionUpdate).session
-        except msgspec.DecodeError:
-            self._notice("session.update was not understood; send {'session': {…}}")
-            return
-        if refused := sorted(session.keys() - self._terms.client_may):
-            self._notice(f"the route keeps its own {', '.join(refused)}")
-        if allowed := {k: v for k, v in session.items() if k in self._terms.client_may}:
-            self._configure(msgspec.json.encode(allowed).decode())
+        session, complaint = read_session_update(event.raw, self._terms.client_may)
+        if complaint:
+            self._notice(complaint)
+        if session:
+            self._configure(session)
 
-    def _caller_prompted(self, event: CallerPrompted, _now: float) -> None:
+    def _caller_prompted(self, event: CallerPrompted, now: float) -> None:
+        self._watch.words(now)
         self._ask(event.instructions)
 
     def _caller_answered_tool(self, event: CallerAnsweredTool, _now: float) -> None:
@@ -177,37 +196,38 @@ class CallMachine(Conversation):
     # The agent
 
     def _agent_ready(self, event: AgentReady, now: float) -> None:
-        if self._agent_up:
-            self._odd(event, "the agent is ready already")
+        if not self._is_opening:
+            self._odd(event, "no agent was asked for")
             return
         agent = self._ladder.agent
         self._agent_up = True
         self._ready_by = self._hold_at = NEVER
         self._ladder.ready(now)
         self._watch.new_session()
-        if self._ledger.drop_clips(now):
-            self._out.append(Clear())
+        self._watch.words(now)
+        if not self._ending:
+            self._report(self._ledger.drop_clips(now))
         self._tell(event)
+        self._out += self._wishes.configurations(resumed=event.resumed)
+        first_words = ""
         if self._talked:
             self._tools.resumed() if event.resumed else self._tools.session_gone()
             self._remember(GapClosed(round((now - self._gap_at) * 1000, 1), self._ladder.rung, agent.name))
             waits_for_us = self._cut_off or self._history.unanswered
             if waits_for_us and not self._tools.pending and not self._catch_up.holds_voice:
-                self._ask(GO_ON)
+                first_words = GO_ON
+        if not self._ending:
+            self._out += self._wishes.reply(first_words)
         self._talked = True
         self._cut_off = False
         self._catch_up.start(agent.rate, now)
 
-    def _agent_lost(self, event: AgentLost, now: float) -> None:
-        self._agent_gone(event.remedy, now)
-
-    def _agent_refused(self, event: AgentRefused, now: float) -> None:
+    def _agent_lost(self, event: AgentLost | AgentRefused, now: float) -> None:
         self._agent_gone(event.remedy, now)
 
     def _speech_started(self, event: SpeechStarted, now: float) -> None:
         self._watch.agent_sign()
         self._floor.user_speaking = True
-        self._may_give_results = False
         if self._ladder.agent.interruptible and self._ledger.holds_unheard_voice(now):
             self._interrupt(now)
         self._tell(event)
@@ -220,8 +240,9 @@ class CallMachine(Conversation):
 
     def _user_said(self, event: UserSaid, now: float) -> None:
         self._watch.agent_sign()
-        if event.final:
+        if event.text.strip():
             self._watch.words(now)
+        if event.final:
             self._floor.user_speaking = False
             self._history.user_said(event.text)
         self._tell(event)
@@ -231,22 +252,26 @@ class CallMachine(Conversation):
         self._floor.user_speaking = False
         self._floor.begin(event.reply_id, now)
         self._tools.shown()
-        self._may_give_results = False
         self._tell(event)
 
     def _reply_audio(self, event: ReplyAudio, now: float) -> None:
         reply_id = event.reply_id or self._floor.current
-        if self._floor.is_late(reply_id) or (self._ending and self._ending.firm):
-            return
         if not reply_id:
             self._odd(event, "sound without a reply")
             return
+        if self._ending and self._ending.firm:
+            self._floor.drop(reply_id)  # should the call go on after all, then without the rest of this one
+        if self._floor.is_late(reply_id) or not event.audio:
+            return
         self._floor.begin(reply_id, now)
         reply = self._floor.sign(reply_id, now)
-        if reply and event.level >= AUDIBLE_DBFS:
-            reply.audible = True
+        if event.level >= AUDIBLE_DBFS:
             self._watch.words(now)
-        self._ledger.add(reply_id, event.audio, self._terms.audio.ms(len(event.audio)), event.level)
+            self._history.answered()
+            if reply:
+                reply.audible = True
+        for audio, ms, level in cut_up(event.audio, event.level, self._terms.audio):
+            self._ledger.add(reply_id, audio, ms, level)
 
     def _agent_said(self, event: AgentSaid, now: float) -> None:
         self._history.agent_said(event)
@@ -256,17 +281,18 @@ class CallMachine(Conversation):
 
     def _reply_ended(self, event: ReplyEnded, now: float) -> None:
         reply_id = event.reply_id or self._floor.current
-        reply = self._floor.end(reply_id)
-        if event.interrupted:
-            if self._ladder.agent.interruptible and self._ledger.holds_unheard_voice(now):
-                self._interrupt(now)
-                self._cancel_ending()
-            self._out += self._tools.reply_interrupted(reply_id)
-        self._ledger.complete(reply_id)
+        reply = self._floor.end(reply_id) if reply_id else None
+        # a duplicate is ordinary (13.2), and must not cut off the reply that came after
+        cuts_off = event.interrupted and self._ladder.agent.interruptible
+        if cuts_off and self._ledger.holds_unheard_voice(now, None if reply else reply_id):
+            self._interrupt(now)
+        self._ledger.complete(reply_id, interrupted=event.interrupted)
         if reply is None:
-            return  # a duplicate is ordinary (13.2)
-        self._may_give_results = True
-        if not (event.interrupted or reply.audible or reply.worded or reply.tool_called):
+            return
+        if event.interrupted:
+            self._cancel_ending()
+            self._out += self._tools.reply_interrupted(reply_id)
+        elif reply.said_nothing:
             self._watch.silent_reply(now)
         self._tell(event)
 
@@ -275,7 +301,8 @@ class CallMachine(Conversation):
         if reply := self._floor.sign(self._floor.current, now):
             reply.tool_called = True
         self._tell(event)
-        self._out += self._tools.called(event, self._floor.current)
+        if not (self._ending and self._ending.firm):
+            self._out += self._tools.called(event, self._floor.current)
 
     def _agent_warned(self, event: AgentWarned, _now: float) -> None:
         if event.code == "audio_rate_violation":
@@ -289,14 +316,16 @@ class CallMachine(Conversation):
 
     def _tool_finished(self, event: ToolFinished, now: float) -> None:
         self._tools.finished(event)
-        for reply in self._floor.replies.values():
-            reply.last_sign_at = now
-            reply.tool_called = self._tools.pending
+        for reply_id in self._floor.replies:
+            self._floor.sign(reply_id, now)
 
     def _ending_asked(self, event: EndingAsked, now: float) -> None:
-        if self._ending is None:
-            reason = "agent_hung_up" if event.kind == "hang_up" else "transferred"
-            self._ending = Ending(event, reason, now, self._terms.goodbye_s, firm=not self._agent_up)
+        if self._ending:
+            return
+        reason = "agent_hung_up" if event.kind == "hang_up" else "transferred"
+        self._ending = Ending(event, reason, now, self._terms.goodbye_s, firm=not self._agent_up)
+        if self._ending.firm:
+            self._report(self._ledger.drop_clips(now))
 
     def _reply_asked(self, event: ReplyAsked, _now: float) -> None:
         self._ask(event.instructions)
@@ -313,20 +342,21 @@ class CallMachine(Conversation):
         if event.succeeded:
             self._end("transferred", event.detail, now)
         else:
-            self._transfer_failed(event.detail)
+            self._transfer_failed(event.detail, now)
 
     def _stop_requested(self, event: StopRequested, now: float) -> None:
         if not self._started:
             self._end("stopped", event.reason, now)
-        elif not (self._ending and self._ending.firm):
+        elif not (self._ending and (self._ending.firm or self._ending.committed)):
             self._end_by_house("stopped", now)
 
     def _time_reached(self, _event: TimeReached, _now: float) -> None:
-        """Nothing but time has passed; `receive` lets it."""
+        """Nothing but time has passed, and `receive` lets it."""
 
     # Words to both sides
 
     def _configure(self, session: str) -> None:
+        self._wishes.configure(session, told=self._agent_up)
         if self._agent_up:
             self._out.append(Configure(session))
 
@@ -358,7 +388,7 @@ class CallMachine(Conversation):
         AgentWarned: _agent_warned,
         AgentForwarded: _agent_forwarded,
         AgentLost: _agent_lost,
-        AgentRefused: _agent_refused,
+        AgentRefused: _agent_lost,
         ToolFinished: _tool_finished,
         EndingAsked: _ending_asked,
         ReplyAsked: _reply_asked,

@@ -5,148 +5,119 @@ bytes. Knows nothing of who may interrupt whom.
 
 One rule places the caller's ear: everything sent plays in order at real time, so the ear stands where the
 far end's buffer has not yet been played. Without marks that buffer's end is estimated by pace; each returned
-mark corrects it, and the ear is never believed to be past a mark that has not come back
-(reference: carriers, 1.5 and 1.6).
+mark corrects it, and the ear is never believed to be past a mark that has not come back, until that mark is
+long overdue (reference: carriers, 1.5 and 1.6).
 """
 
 from collections import deque
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.audio import AUDIBLE_DBFS
+from gateway.call.sounds import MarkSent, Piece, Sound
 from gateway.events import AnyCommand, Mark, Play, PlayClip, ReplyHeard
 
 MARK_EVERY_MS: Final = 400.0
 """Sound between two marks; also one after the first piece and one at the end of each reply."""
 HYSTERESIS_MS: Final = 100.0
 """How far the lead falls before it is filled up again, so that a long reply does not wake us every 20 ms."""
+SILENT_LEAD_MS: Final = 200.0
+"""Lead of a reply that was silent so far: it may stay so, and must not delay the next one (2.4)."""
 ROUNDING_MS: Final = 0.01
 """Positions are sums of pieces; at 44.1 kHz those are not whole milliseconds."""
 MARK_GRACE_S: Final = 2.0
-"""How long after its estimated time the last mark of a reply is waited for."""
+"""How long after its estimated time a mark is waited for; then the ear is placed by pace alone."""
+MOST_PIECES: Final = 30_000
+"""Pieces that may wait, ten minutes of sound; what an agent sends beyond is never played."""
+MOST_MARKS: Final = 256
+"""Marks whose return is waited for; without any return there is no use in knowing more."""
 
 
-class Sound:
-    """A reply, or a house sound, on its way to the caller's ear."""
+class Cut(NamedTuple):
+    """What was dropped."""
 
-    __slots__ = (
-        "audible_from_ms",
-        "complete",
-        "ends_at_ms",
-        "heard_ms",
-        "marks_lost",
-        "received_ms",
-        "reply_id",
-        "sent_ms",
-    )
-
-    def __init__(self, reply_id: str) -> None:
-        self.reply_id = reply_id
-        self.received_ms = 0.0
-        self.sent_ms = 0.0
-        self.heard_ms = 0.0
-        self.audible_from_ms: float | None = None
-        self.complete = False
-        """Nothing more will come."""
-        self.marks_lost = False
-        """Its last mark never came back; what was heard is an estimate."""
-        self.ends_at_ms = 0.0
-        """Position in the stream where what was sent of it ends."""
-
-
-class Piece:
-    """At most 20 ms of a sound; kept until it was heard, so that a caller who comes back misses nothing."""
-
-    __slots__ = ("at_ms", "audible", "command", "ms", "sound")
-
-    def __init__(self, sound: Sound, command: Play | PlayClip, ms: float, *, audible: bool) -> None:
-        self.sound = sound
-        self.command = command
-        self.ms = ms
-        self.audible = audible
-        self.at_ms = 0.0
-        """Position in the stream, once sent."""
+    facts: list[ReplyHeard]
+    """How much of it was heard, per sound."""
+    clear: bool
+    """Whether `Clear` must be sent."""
 
 
 class PlaybackLedger:
     """Sounds in order, from the agent's hand to the caller's ear."""
 
-    def __init__(self, lead_ms: float, *, marks: bool) -> None:
-        self._lead_ms = lead_ms
+    def __init__(self, lead_ms: float, *, marks: bool, clears: bool) -> None:
+        self._lead_ms = max(lead_ms, HYSTERESIS_MS)
         self._marks = marks
+        self._clears = clears
         self._sounds: deque[Sound] = deque()
         self._waiting: deque[Piece] = deque()
         self._playing: deque[Piece] = deque()
         self._generation = 0
         self._sent_ms = 0.0
         self._confirmed_ms = 0.0
-        self._dry_at = 0.0
-        self._open_marks: deque[float] = deque()
-        self._marked_ms = -1.0
-        self._first_mark_due = True
         self._ear_ms = 0.0
+        self._dry_at = 0.0
+        self._open_marks: deque[MarkSent] = deque(maxlen=MOST_MARKS)
+        self._marked_ms = 0.0
+        self._first_mark_due = True
+        self._trusts_marks = marks
 
     # What comes in
 
     def add(self, reply_id: str, audio: bytes, ms: float, level: float) -> None:
         """Append a piece of a reply."""
-        sound = self._sound(reply_id)
+        sound = self._sound(reply_id, is_clip=False)
         audible = level >= AUDIBLE_DBFS
         if audible and sound.audible_from_ms is None:
             sound.audible_from_ms = sound.received_ms
-        self._waiting.append(Piece(sound, Play(reply_id, audio), ms, audible=audible))
-        sound.received_ms += ms
+        self._append(Piece(sound, Play(reply_id, audio), ms, audible=audible))
 
     def add_clip(self, clip: str, length_ms: float) -> None:
         """Append one round of a house sound."""
-        sound = self._sound(f"clip:{clip}")
-        sound.audible_from_ms = sound.received_ms if sound.audible_from_ms is None else sound.audible_from_ms
+        sound = self._sound(f"clip:{clip}", is_clip=True)
+        sound.audible_from_ms = 0.0
         at_ms = 0.0
-        while at_ms < length_ms:
+        while length_ms - at_ms > ROUNDING_MS:
             ms = min(20.0, length_ms - at_ms)
-            self._waiting.append(Piece(sound, PlayClip(clip, at_ms, ms), ms, audible=True))
+            self._append(Piece(sound, PlayClip(clip, at_ms, ms), ms, audible=True))
             at_ms += ms
-        sound.received_ms += length_ms
         sound.complete = True
 
-    def complete(self, reply_id: str) -> None:
-        """No more of this reply will come."""
+    def complete(self, reply_id: str, *, interrupted: bool = False) -> None:
+        """No more of this reply will come; ``interrupted`` when the agent says that the caller cut it off."""
         for sound in self._sounds:
-            if sound.reply_id == reply_id:
-                sound.complete = True
-                if sound.audible_from_ms is None:
-                    self._skip(sound)
+            if sound.reply_id == reply_id and not sound.is_clip:
+                sound.interrupted |= interrupted
+                self._complete(sound)
 
     def complete_all(self) -> None:
         """No more of anything will come: the agent is gone."""
         for sound in self._sounds:
-            sound.complete = True
+            self._complete(sound)
 
     def mark_returned(self, name: str, now: float) -> None:
-        """Take a mark's return as the ear's place; marks of an earlier generation were discarded, not heard."""
-        generation, _, position = name.partition(":")
-        if generation != str(self._generation) or not position.isdigit():
+        """Take a mark's return as the ear's place; one of an earlier generation was discarded, not heard."""
+        if not any(mark.name == name for mark in self._open_marks):
             return
-        position_ms = float(position)
-        if not self._open_marks or position_ms < self._open_marks[0]:
-            return
-        while self._open_marks and self._open_marks[0] <= position_ms:
-            self._open_marks.popleft()
-        self._confirmed_ms = max(self._confirmed_ms, min(position_ms, self._sent_ms))
-        self._dry_at = now + (self._sent_ms - self._confirmed_ms) / 1000
+        while (mark := self._open_marks.popleft()).name != name:
+            pass
+        self._trusts_marks = True
+        self._confirmed_ms = mark.position_ms
+        late_s = now + (self._sent_ms - mark.position_ms) / 1000 - self._dry_at
+        self._dry_at += late_s
+        for later in self._open_marks:
+            later.due_at += late_s
 
     # What goes out
 
     def release(self, now: float) -> list[AnyCommand]:
         """Give what may be sent now: pieces up to the lead, and the marks between them."""
-        if not self._waiting:
-            return self._end_mark() if self._marks else []
         out: list[AnyCommand] = []
-        if (self._dry_at - now) * 1000 > self._lead_ms - min(HYSTERESIS_MS, self._lead_ms / 2):
-            return out
-        while self._waiting and (self._dry_at - now) * 1000 < self._lead_ms:
-            self._send(self._waiting.popleft(), now, out)
-        if not self._waiting and self._marks:
-            out += self._end_mark()
+        if self._waiting and now >= self._refill_at:
+            while self._waiting and (self._dry_at - now) * 1000 < self._lead_of(self._waiting[0]):
+                self._send(self._waiting.popleft(), now, out)
+        last = self._sounds[-1] if self._sounds else None
+        if last and last.complete and not last.waiting and last.sent_ms and self._marked_ms < self._sent_ms:
+            self._mark_end(out)
         return out
 
     def settle(self, now: float) -> list[ReplyHeard]:
@@ -155,36 +126,35 @@ class PlaybackLedger:
             return []
         self._listen(self.ear_ms(now))
         facts = []
-        while self._sounds and self._is_settled(sound := self._sounds[0], now):
+        while self._sounds and (sound := self._sounds[0]).is_heard:
             self._sounds.popleft()
-            if sound.received_ms:
-                facts.append(self._fact(sound, interrupted=False))
+            facts.append(self._fact(sound, confirmed=self._confirmed_ms >= sound.ends_at_ms - ROUNDING_MS))
         return facts
 
-    def cut(self, now: float) -> list[ReplyHeard]:
-        """Drop everything the caller has not heard; `Clear` must follow, if anything was sent."""
-        self._listen(self.ear_ms(now))
-        facts = [self._fact(sound, interrupted=True) for sound in self._sounds if sound.received_ms]
-        self._sounds.clear()
-        self._waiting.clear()
-        self._restart(now)
-        return facts
+    def lost_mark(self, now: float) -> str:
+        """The mark that is so long overdue that marks are no longer believed, until one comes back."""
+        if self._trusts_marks and self._open_marks and now >= self._open_marks[0].due_at + MARK_GRACE_S:
+            self._trusts_marks = False
+            return self._open_marks[0].name
+        return ""
 
-    def drop_clips(self, now: float) -> bool:
-        """Drop house sounds that are still to be heard; True when a `Clear` must follow."""
-        if not any(sound.reply_id.startswith("clip:") for sound in self._sounds):
-            return False
-        self.rewind(now)
-        self._waiting = deque(piece for piece in self._waiting if isinstance(piece.command, Play))
-        self._sounds = deque(s for s in self._sounds if not s.reply_id.startswith("clip:"))
-        return True
+    def cut(self, now: float, *, interrupted: bool = True) -> Cut:
+        """Drop every sound that can be heard or has its end; a reply silent so far may yet be spoken."""
+        return self._drop([s for s in self._sounds if not s.is_silent_yet], now, interrupted=interrupted)
+
+    def cut_all(self, now: float) -> Cut:
+        """Drop everything: nothing will be heard any more."""
+        return self._drop(list(self._sounds), now, interrupted=False)
+
+    def drop_clips(self, now: float) -> Cut:
+        """Drop house sounds that are still to be heard; replies behind and before them are kept."""
+        clips = [sound for sound in self._sounds if sound.is_clip]
+        facts, clear = self._drop(clips, now, interrupted=False)
+        return Cut(facts, clear and self._clears)
 
     def rewind(self, now: float) -> None:
         """The far end's buffer is gone: what was not heard of it is sent again, from where the ear stands."""
         self._listen(self.ear_ms(now))
-        for piece in reversed(self._playing):
-            piece.sound.sent_ms -= piece.ms
-            self._waiting.appendleft(piece)
         self._restart(now)
 
     # What is known
@@ -192,14 +162,34 @@ class PlaybackLedger:
     def ear_ms(self, now: float) -> float:
         """Where in the stream the caller's ear stands."""
         ear = self._sent_ms - max(0.0, (self._dry_at - now) * 1000)
-        if self._open_marks:
-            ear = min(ear, self._open_marks[0])
-        return max(ear, self._confirmed_ms)
+        if self._trusts_marks and self._open_marks:
+            ear = min(ear, self._open_marks[0].position_ms)
+        return max(ear, self._confirmed_ms, self._ear_ms)
 
-    def holds_unheard_voice(self, now: float) -> bool:
-        """Whether there is audible sound of a reply that the caller has not heard."""
+    def holds_unheard_voice(self, now: float, reply_id: str | None = None) -> bool:
+        """Whether there is audible sound of a reply, or of this one, that the caller has not heard."""
         self._listen(self.ear_ms(now))
-        return any(p.audible and isinstance(p.command, Play) for p in (*self._playing, *self._waiting))
+        return any(
+            piece.audible and not piece.sound.is_clip and reply_id in {None, piece.sound.reply_id}
+            for pieces in (self._playing, self._waiting)
+            for piece in pieces
+        )
+
+    def outlook(self) -> dict[str, ReplyHeard]:
+        """What will have been heard of the replies under way when nothing more comes and nobody interrupts."""
+        return {
+            sound.reply_id: ReplyHeard(
+                reply_id=sound.reply_id,
+                sent_ms=sound.received_ms,
+                heard_ms=sound.received_ms,
+                cut_ms=0.0,
+                confirmed=False,
+                interrupted=False,
+                audible_from_ms=sound.audible_from_ms,
+            )
+            for sound in self._sounds
+            if not sound.is_clip
+        }
 
     @property
     def idle(self) -> bool:
@@ -208,97 +198,134 @@ class PlaybackLedger:
 
     @property
     def deadline(self) -> float | None:
-        """When `release` or `settle` will have something to do next."""
+        """When `release`, `settle` or `lost_mark` will have something to do next."""
+        due = []
         if self._waiting:
-            return self._dry_at - (self._lead_ms - min(HYSTERESIS_MS, self._lead_ms / 2)) / 1000
-        if self._sounds and self._sounds[0].complete:
-            sound = self._sounds[0]
+            due.append(self._refill_at)
+        capped = bool(self._trusts_marks and self._open_marks)
+        if capped:
+            due.append(self._open_marks[0].due_at + MARK_GRACE_S)
+        if self._sounds and (sound := self._sounds[0]).complete and not sound.waiting:
             heard_at = self._dry_at - (self._sent_ms - sound.ends_at_ms) / 1000
-            return heard_at + MARK_GRACE_S if self._marks and sound.sent_ms else heard_at
-        return None
+            if not capped or self._open_marks[0].position_ms > sound.ends_at_ms:
+                due.append(heard_at)
+        return min(due, default=None)
 
     # How
 
-    def _sound(self, reply_id: str) -> Sound:
+    def _sound(self, reply_id: str, *, is_clip: bool) -> Sound:
         for sound in self._sounds:
-            if sound.reply_id == reply_id:
+            if sound.reply_id == reply_id and sound.is_clip == is_clip:
                 return sound
-        sound = Sound(reply_id)
+        sound = Sound(reply_id, is_clip=is_clip)
         self._sounds.append(sound)
         return sound
 
-    def _skip(self, sound: Sound) -> None:
-        """Leave out what waits of a reply that stayed silent: it would only delay the next one (2.4)."""
-        self._waiting = deque(piece for piece in self._waiting if piece.sound is not sound)
-        sound.received_ms = sound.sent_ms
+    def _append(self, piece: Piece) -> None:
+        piece.sound.received_ms += piece.ms
+        if len(self._waiting) < MOST_PIECES:
+            piece.sound.waiting += 1
+            self._waiting.append(piece)
+
+    def _complete(self, sound: Sound) -> None:
+        sound.complete = True
+        if sound.audible_from_ms is None and sound.waiting:
+            # what waits of a reply that stayed silent would only delay the next one (2.4)
+            self._waiting = deque(piece for piece in self._waiting if piece.sound is not sound)
+            sound.waiting = 0
+
+    def _lead_of(self, piece: Piece) -> float:
+        return min(self._lead_ms, SILENT_LEAD_MS) if piece.sound.is_silent_yet else self._lead_ms
+
+    @property
+    def _refill_at(self) -> float:
+        lead_ms = self._lead_of(self._waiting[0])
+        return self._dry_at - (lead_ms - min(HYSTERESIS_MS, lead_ms / 2)) / 1000
 
     def _send(self, piece: Piece, now: float, out: list[AnyCommand]) -> None:
+        sound = piece.sound
+        if sound.begins_at_ms is None:
+            sound.begins_at_ms = self._sent_ms
         self._dry_at = max(self._dry_at, now) + piece.ms / 1000
-        piece.at_ms = self._sent_ms
         self._sent_ms += piece.ms
-        piece.sound.sent_ms += piece.ms
-        piece.sound.ends_at_ms = self._sent_ms
+        piece.ends_at_ms = sound.ends_at_ms = self._sent_ms
+        sound.sent_ms += piece.ms
+        sound.waiting -= 1
+        sound.playing += 1
         self._playing.append(piece)
         out.append(piece.command)
-        if self._marks and (self._first_mark_due or self._sent_ms - self._marked_ms >= MARK_EVERY_MS):
-            self._first_mark_due = False
-            out.append(self._mark())
+        if sound.complete and not sound.waiting:
+            self._mark_end(out)
+        elif self._first_mark_due or self._sent_ms - self._marked_ms >= MARK_EVERY_MS:
+            self._mark(out)
 
-    def _end_mark(self) -> list[AnyCommand]:
-        last = self._sounds[-1] if self._sounds else None
-        if last is None or not last.complete or not last.sent_ms or self._marked_ms == self._sent_ms:
-            return []
+    def _mark_end(self, out: list[AnyCommand]) -> None:
+        self._mark(out)
         self._first_mark_due = True
-        return [self._mark()]
 
-    def _mark(self) -> Mark:
+    def _mark(self, out: list[AnyCommand]) -> None:
         self._marked_ms = self._sent_ms
+        self._first_mark_due = False
+        if not self._marks:
+            return
         # the name rounds up: a mark stands for everything before it, and positions at 44.1 kHz are not whole
-        position = -int(-self._sent_ms // 1)
-        self._open_marks.append(float(position))
-        return Mark(f"{self._generation}:{position}")
+        name = f"{self._generation}:{-int(-self._sent_ms // 1)}"
+        self._open_marks.append(MarkSent(name, self._sent_ms, self._dry_at))
+        out.append(Mark(name))
 
     def _listen(self, ear_ms: float) -> None:
         self._ear_ms = ear_ms
         playing = self._playing
-        while playing and playing[0].at_ms + playing[0].ms <= ear_ms + ROUNDING_MS:
+        while playing and playing[0].ends_at_ms <= ear_ms + ROUNDING_MS:
             piece = playing.popleft()
             piece.sound.heard_ms += piece.ms
+            piece.sound.playing -= 1
 
-    def _is_settled(self, sound: Sound, now: float) -> bool:
-        if not sound.complete or sound.received_ms - sound.sent_ms > ROUNDING_MS:
-            return False
-        if sound.sent_ms - sound.heard_ms <= ROUNDING_MS:
-            return True
-        heard_at = self._dry_at - (self._sent_ms - sound.ends_at_ms) / 1000
-        if not self._marks or now < heard_at + MARK_GRACE_S:
-            return False
-        # by pace it was played long ago, and the mark that would say so was lost
-        sound.marks_lost = True
-        while self._open_marks and self._open_marks[0] <= sound.ends_at_ms + 1:
-            self._open_marks.popleft()
-        self._listen(max(self._ear_ms, sound.ends_at_ms))
-        return True
+    def _drop(self, dropped: list[Sound], now: float, *, interrupted: bool) -> Cut:
+        if not dropped:
+            return Cut([], clear=False)
+        # what a far end that cannot clear has got will be heard
+        self._listen(self.ear_ms(now) if self._clears else self._sent_ms)
+        facts = []
+        for sound in dropped:
+            sound.interrupted |= interrupted
+            anchored = sound.begins_at_ms is not None and self._confirmed_ms > sound.begins_at_ms
+            facts.append(self._fact(sound, confirmed=anchored))
+            self._sounds.remove(sound)
+        clear = any(sound.sent_ms for sound in dropped)
+        if clear and self._clears:
+            self._restart(now)
+        self._waiting = deque(piece for piece in self._waiting if piece.sound not in dropped)
+        return Cut(facts, clear)
 
-    def _fact(self, sound: Sound, *, interrupted: bool) -> ReplyHeard:
+    def _fact(self, sound: Sound, *, confirmed: bool) -> ReplyHeard:
         heard_ms = sound.heard_ms
         if self._playing and (piece := self._playing[0]).sound is sound:
-            heard_ms += min(piece.ms, max(0.0, self._ear_ms - piece.at_ms))
+            heard_ms += max(0.0, self._ear_ms - (piece.ends_at_ms - piece.ms))
+        audible_from_ms = sound.audible_from_ms
+        if audible_from_ms is not None and heard_ms <= audible_from_ms:
+            audible_from_ms = None
         return ReplyHeard(
             reply_id=sound.reply_id,
             sent_ms=round(sound.sent_ms, 1),
             heard_ms=round(heard_ms, 1),
             cut_ms=round(max(0.0, sound.received_ms - heard_ms), 1),
-            confirmed=self._marks and self._confirmed_ms > 0 and not sound.marks_lost,
-            interrupted=interrupted,
-            audible_from_ms=sound.audible_from_ms,
+            confirmed=confirmed and self._trusts_marks and heard_ms > 0,
+            interrupted=sound.interrupted,
+            audible_from_ms=audible_from_ms,
         )
 
     def _restart(self, now: float) -> None:
+        """Begin a new generation: the far end's buffer is empty, and what it held waits again."""
+        for piece in reversed(self._playing):
+            piece.sound.take_back(piece)
+            self._waiting.appendleft(piece)
         self._playing.clear()
+        for sound in self._sounds:
+            sound.begins_at_ms = None
+            sound.ends_at_ms = 0.0
         self._generation += 1
-        self._sent_ms = self._confirmed_ms = 0.0
-        self._marked_ms = -1.0
+        self._sent_ms = self._confirmed_ms = self._ear_ms = self._marked_ms = 0.0
         self._open_marks.clear()
         self._first_mark_due = True
         self._dry_at = now

@@ -59,7 +59,8 @@ class ToolLedger:
         if event.informational:
             return []
         if known := self._calls.get(event.tool_call_id):
-            return [known.result] if known.result and known.state is State.SENT else []
+            may_repeat = known.result and known.state is State.SENT and not known.orphaned
+            return [known.result] if known.result and may_repeat else []
         self._calls[event.tool_call_id] = ToolCall(event, reply_id)
         self._forget()
         return [RunTool(event.tool_call_id, event.name, event.arguments)]
@@ -75,10 +76,17 @@ class ToolLedger:
     def release(self) -> list[AnyCommand]:
         """Give the results that are held; asked for only while the agent may be given them."""
         out: list[AnyCommand] = []
+        told: list[str] = []
         for call in self._calls.values():
             if call.state is State.HELD and call.result:
                 call.state = State.SENT
-                out.append(_in_words(call) if call.orphaned else call.result)
+                if call.orphaned:
+                    told.append(f"The tool {call.name} has answered: {call.result.result}")
+                else:
+                    out.append(call.result)
+        if told:  # in one message: each would be answered by a reply of its own
+            before = "This was asked for before the connection was interrupted."
+            out.append(AskReply(" ".join([before, *told, "Go on from there."])))
         return out
 
     def shown(self) -> None:
@@ -115,6 +123,11 @@ class ToolLedger:
         ]
 
     @property
+    def running(self) -> bool:
+        """Whether the agent waits for a tool that is running."""
+        return any(call.state is State.RUNNING for call in self._calls.values())
+
+    @property
     def pending(self) -> bool:
         """Whether a tool is running or a result waits to be sent."""
         return any(call.state in {State.RUNNING, State.HELD} for call in self._calls.values())
@@ -131,11 +144,3 @@ class ToolLedger:
             if (oldest := next(done, None)) is None:
                 return
             del self._calls[oldest]
-
-
-def _in_words(call: ToolCall) -> AskReply:
-    assert call.result is not None  # noqa: S101 - held calls have one
-    return AskReply(
-        f"The tool {call.name}, asked for before the connection was interrupted, has answered: "
-        f"{call.result.result} Go on from there."
-    )

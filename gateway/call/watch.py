@@ -23,7 +23,7 @@ class Watch:
         self._words_at = 0.0
         self._unanswered_ms = 0.0
         self._was_deaf = False
-        self._nudge_at: float | None = None
+        self._nudge_at = float("inf")
 
     def words(self, now: float) -> None:
         """Somebody said something, or pressed a key."""
@@ -33,7 +33,7 @@ class Watch:
         """The agent has heard the caller, or answers."""
         self._unanswered_ms = 0.0
         self._was_deaf = False
-        self._nudge_at = None
+        self._nudge_at = float("inf")
 
     def caller_voice(self, ms: float) -> None:
         """The caller's side sounds like a voice."""
@@ -48,8 +48,9 @@ class Watch:
         self._was_deaf = True
 
     def new_session(self) -> None:
-        """Another session begins to listen."""
+        """Another session begins to listen, and owes nothing."""
         self._unanswered_ms = 0.0
+        self._nudge_at = float("inf")
 
     def silent_reply(self, now: float) -> None:
         """A reply ended without a word or a sound."""
@@ -57,9 +58,9 @@ class Watch:
 
     def nudge_due(self, now: float) -> bool:
         """Whether the agent must be asked again; True once."""
-        if self._nudge_at is None or now < self._nudge_at:
+        if now < self._nudge_at:
             return False
-        self._nudge_at = None
+        self._nudge_at = float("inf")
         return True
 
     def line_is_silent(self, now: float) -> bool:
@@ -68,23 +69,22 @@ class Watch:
 
     @staticmethod
     def stalled(floor: Floor, agent: AgentTerms, now: float) -> list[str]:
-        """Replies that began and of which nothing comes any more."""
+        """Replies that began and of which nothing comes any more; asked for only while no tool runs."""
         limit_s = agent.stalled_reply_s
-        return [
-            r.reply_id
-            for r in floor.replies.values()
-            if now >= r.last_sign_at + limit_s and not r.tool_called
-        ]
+        return [r.reply_id for r in floor.replies.values() if now >= r.last_sign_at + limit_s]
 
     @property
     def line_due_at(self) -> float:
         """When silence on the line runs out."""
         return self._words_at + self._silence_s
 
-    def agent_due_at(self, floor: Floor, agent: AgentTerms) -> float:
-        """When a clock of the agent runs out next."""
-        due = self._nudge_at if self._nudge_at is not None else float("inf")
-        for reply in floor.replies.values():
-            if not reply.tool_called:
-                due = min(due, reply.last_sign_at + agent.stalled_reply_s)
-        return due
+    @property
+    def nudge_at(self) -> float:
+        """When the agent must be asked again."""
+        return self._nudge_at
+
+    @staticmethod
+    def stall_due_at(floor: Floor, agent: AgentTerms) -> float:
+        """When the next reply counts as stalled."""
+        signs = (reply.last_sign_at for reply in floor.replies.values())
+        return min(signs, default=float("inf")) + agent.stalled_reply_s

@@ -1,0 +1,66 @@
+"""What the agent is to be told, kept while it is away.
+
+Owns the bounds, and what a session that takes over must be told again: configuration holds for the rest of the
+call, a wish for a reply is said once.
+"""
+
+from collections.abc import Set as AbstractSet
+from typing import Any, Final
+
+import msgspec
+
+from gateway.events import AskReply, Configure
+
+MOST_WISHES: Final = 4
+"""Wishes for a reply that are kept; older ones would answer a conversation that has gone on."""
+MOST_CONFIGURATIONS: Final = 32
+"""Changes of the session that are kept."""
+
+
+class _SessionUpdate(msgspec.Struct):
+    session: dict[str, Any] = {}
+
+
+def read_session_update(raw: str, client_may: AbstractSet[str]) -> tuple[str, str]:
+    """What of a client's `session.update` the route lets through, as JSON text, and what it is told otherwise."""
+    try:
+        session = msgspec.json.decode(raw, type=_SessionUpdate).session
+    except (msgspec.DecodeError, RecursionError):
+        return "", "session.update was not understood; send {'session': {…}}"
+    refused = sorted(session.keys() - client_may)
+    allowed = {name: value for name, value in session.items() if name in client_may}
+    complaint = f"the route keeps its own {', '.join(refused)}" if refused else ""
+    return msgspec.json.encode(allowed).decode() if allowed else "", complaint
+
+
+class Wishes:
+    """Configuration and wishes for replies, on their way to an agent."""
+
+    def __init__(self) -> None:
+        self._wishes: list[str] = []
+        self._configurations: list[Configure] = []
+        self._told = 0
+
+    def ask(self, instructions: str) -> None:
+        """The agent shall say something once it is back."""
+        self._wishes = [*self._wishes, instructions][-MOST_WISHES:]
+
+    def configure(self, session: str, *, told: bool) -> None:
+        """The session shall be so from here on; ``told`` when the session in force knows already."""
+        self._configurations.append(Configure(session))
+        self._told += told
+        if len(self._configurations) > MOST_CONFIGURATIONS:
+            del self._configurations[0]
+            self._told = max(0, self._told - 1)
+
+    def configurations(self, *, resumed: bool) -> list[Configure]:
+        """What a session that begins, or goes on, has not been told; a new one knows nothing of it."""
+        untold = self._configurations[self._told if resumed else 0 :]
+        self._told = len(self._configurations)
+        return untold
+
+    def reply(self, first: str = "") -> list[AskReply]:
+        """One wish out of all that were kept: each would be answered by a reply of its own."""
+        wishes = [first, *self._wishes] if first else self._wishes
+        self._wishes = []
+        return [AskReply(" ".join(wish for wish in wishes if wish))] if wishes else []
