@@ -17,6 +17,7 @@ from gateway.settings import Secrets, Settings
 from gateway.simulate import CallResult, CallScript, PcmCaller, TwilioCaller, Utterance
 from gateway.simulate.phone import record_wav
 from gateway.simulate.report import note_line, summary, tables
+from gateway.simulate.result import Note
 from gateway.simulate.twilio import DEFAULT_CALLEE, DEFAULT_CALLER
 from gateway.simulate.voice import VoiceError, keys, recording, sentence
 
@@ -139,7 +140,12 @@ def call(
     """
     _check_usage(as_, dtmf, record)
     console = Console(highlight=False, soft_wrap=True)
-    plan: dict[str, Any] = {"observer": None if json else lambda note: console.print(note_line(note))}
+
+    def show(note: Note) -> None:
+        if note.kind != "mark":  # several a second; the table counts them
+            console.print(note_line(note))
+
+    plan: dict[str, Any] = {"observer": None if json else show}
     try:
         settings = _settings(config)
         spoken = Spoken(ctx.meta.get(_ORDER, []), audio or [], say or [], dtmf or [], barge_in_after or [])
