@@ -1,1 +1,54 @@
-"""Talkpath, a self-hosted voice gateway."""
+"""Talkpath, a self-hosted voice gateway; from here plugins import what they need, by name."""
+
+from gateway.contracts import (
+    Adapter,
+    AgentCall,
+    AgentKind,
+    CallHandle,
+    Codec,
+    Dial,
+    Document,
+    HttpRequest,
+    Invitation,
+    Knock,
+    Local,
+    Observer,
+    ObserverKind,
+    Route,
+    Tool,
+    Upgrade,
+    Visit,
+)
+from gateway.errors import ConfigError, PluginError, ToolError, WireError
+from gateway.hookspecs import hookimpl
+from gateway.settings import AdapterSettings, AgentSettings, Secret, Secrets, Settings
+
+__all__ = [
+    "Adapter",
+    "AdapterSettings",
+    "AgentCall",
+    "AgentKind",
+    "AgentSettings",
+    "CallHandle",
+    "Codec",
+    "ConfigError",
+    "Dial",
+    "Document",
+    "HttpRequest",
+    "Invitation",
+    "Knock",
+    "Local",
+    "Observer",
+    "ObserverKind",
+    "PluginError",
+    "Route",
+    "Secret",
+    "Secrets",
+    "Settings",
+    "Tool",
+    "ToolError",
+    "Upgrade",
+    "Visit",
+    "WireError",
+    "hookimpl",
+]

@@ -83,7 +83,6 @@ def test_a_twilio_call_is_printed_and_recorded(tmp_path: Path) -> None:
     for expected in (
         "the document says: Connect",
         "the agent is audible",
-        "mark said returned",
         "agent first heard",
     ):
         assert expected in result.stdout
