@@ -5,8 +5,8 @@ from typing import Final
 
 from gateway.contracts import SessionMemory
 from gateway.errors import ConfigError
-from gateway.events import AgentLost, AgentRefused, AnyEvent, CallInfo, CloseAgent, Command, OpenAgent
-from gateway.runtime.dial import Attempt, DialError, StrangerError
+from gateway.events import AgentLost, AgentRefused, AnyEvent, CallInfo, CloseAgent, Command, OpenAgent, Remedy
+from gateway.runtime.dial import Attempt, DialError, RefusedError, StrangerError
 from gateway.runtime.house import House
 from gateway.runtime.inbox import Inbox
 from gateway.runtime.legs import LegBounds, WireLeg
@@ -14,23 +14,25 @@ from gateway.runtime.terms import agent_plan
 
 ENDED_S: Final = 5.0
 """How long the agent's answer to the end of its session is waited for (reference: Voice Agent API, 3.3)."""
+NO_CREDENTIAL: Final[dict[str, Remedy]] = {"token": "resume", "key": "renew", "new": "fallback"}
+"""What a refused credential asks for, by rung: after the token the key, then a new session (2.7)."""
 
 
 class AgentSide:
-    """One connection to an agent, from its opening to its close."""
+    """One connection to an agent, from its opening to its close; `run` is its life."""
 
     def __init__(self, opening: OpenAgent, info: CallInfo, memory: SessionMemory, house: House) -> None:
+        self.dismissed = False
+        """Whether its events no longer count."""
         self._opening = opening
         self._info = info
         self._memory = memory
         self._house = house
+        self._loop = asyncio.get_running_loop()
         self._leg: WireLeg | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._dismissed = asyncio.Event()
-
-    def start(self, group: asyncio.TaskGroup, inbox: Inbox) -> None:
-        """Open the connection and bring its events to the inbox."""
-        self._task = group.create_task(self._run(inbox))
+        self._dialling: asyncio.Timeout | None = None
+        self._listening: asyncio.Timeout | None = None
+        self._until: float | None = None
 
     def post(self, command: Command) -> None:
         """Hand over a command; nothing happens while the connection is not open."""
@@ -38,66 +40,95 @@ class AgentSide:
             self._leg.post(command)
 
     def dismiss(self) -> None:
-        """Its events no longer count: end its session, or stop dialling."""
-        if self._dismissed.is_set():
+        """End its session, or stop dialling: its events no longer count, those that wait in the inbox included."""
+        if self.dismissed:
             return
-        self._dismissed.set()
+        self.dismissed = True
+        self._until = self._loop.time() + ENDED_S
         if self._leg:
             self._leg.post(CloseAgent())
-        elif self._task:
-            self._task.cancel()
+        if self._listening:
+            self._listening.reschedule(self._until)
+        if self._dialling:
+            self._dialling.reschedule(self._loop.time())
 
-    async def wait_closed(self) -> None:
-        """Wait until the connection is closed; bounded, once it was dismissed."""
-        if self._task:
-            await asyncio.wait({self._task})
+    async def run(self, inbox: Inbox) -> None:
+        """Open the connection, bring its events to the inbox, and close it; bounded, once it was dismissed.
 
-    def stop(self) -> None:
-        """Close at once."""
-        if self._task:
-            self._task.cancel()
-
-    async def _run(self, inbox: Inbox) -> None:
-        failure = await self._dial()
-        if failure or self._leg is None:
-            if failure and not self._dismissed.is_set():
-                await inbox.put(failure)
+        Cancelled, it still ends the session, and then closes: else it would go on for 30 s and be paid for (2.8).
+        """
+        if self.dismissed or (leg := await self._dial(inbox)) is None:
             return
-        leg = self._leg
+        self._leg = leg
         leg.post(self._opening)
         async with asyncio.TaskGroup() as group:
             writer = group.create_task(leg.write())
-            guard = group.create_task(self._close_when_dismissed(leg))
             try:
-                async for event in leg:
-                    if not self._dismissed.is_set():
-                        await inbox.put(event)
+                try:
+                    await self._listen(leg, inbox)
+                finally:
+                    if leg.is_open and not self.dismissed:
+                        self.dismiss()
+                        await self._listen(leg, inbox)
             finally:
-                writer.cancel()
-                guard.cancel()
                 await leg.close()
+                writer.cancel()
 
-    async def _dial(self) -> AnyEvent | None:
-        """Open the connection; a failure is an event."""
-        generation = self._house.generation
+    async def _listen(self, leg: WireLeg, inbox: Inbox) -> None:
+        """Read until the connection ends; once dismissed, until the answer to the session's end is overdue."""
         try:
-            call, plan = agent_plan(generation, self._info, self._opening, self._memory)
-            settings = generation.settings
-            bounds = LegBounds(
-                wire_errors=settings.server.wire_errors,
-                close_s=settings.server.close_s,
-                audio_s=settings.limits.agent_outbox_s,
-            )
-            attempt = Attempt(call, plan, self._info.audio, call.settings.ready_s, bounds)
-            self._leg = await self._house.dialler.open(attempt)
-        except (StrangerError, ConfigError) as error:
-            return AgentRefused("not_allowed", str(error), "fallback")
-        except DialError as error:
-            return AgentLost(str(error), "retry")
-        return None
+            async with asyncio.timeout_at(self._until) as patience:
+                self._listening = patience
+                try:
+                    async for event in leg:
+                        if not self.dismissed:
+                            await inbox.put(event, self)
+                finally:
+                    self._listening = None
+        except TimeoutError:
+            if not self.dismissed:
+                raise
 
-    async def _close_when_dismissed(self, leg: WireLeg) -> None:
-        """An agent that does not answer the end of its session is hung up on."""
-        await self._dismissed.wait()
-        await asyncio.sleep(ENDED_S)
-        await leg.close()
+    async def _dial(self, inbox: Inbox) -> WireLeg | None:
+        """Open the connection; a failure is an event."""
+        leg: WireLeg | None = None
+        failure: AnyEvent | None = None
+        try:
+            async with asyncio.timeout(None) as patience:
+                self._dialling = patience
+                try:
+                    leg = await self._open()
+                except (ConfigError, DialError) as error:
+                    failure = self._failure(error)
+                finally:
+                    self._dialling = None
+        except TimeoutError:
+            if not self.dismissed:
+                raise
+            return None
+        if failure:
+            await inbox.put(failure, self)
+        elif leg and self.dismissed:  # in the moment in which it was opened; there is no session yet
+            await leg.close()
+            return None
+        return leg
+
+    async def _open(self) -> WireLeg:
+        settings = self._house.generation.settings
+        call, plan = agent_plan(self._house.generation, self._info, self._opening, self._memory)
+        bounds = LegBounds(
+            wire_errors=settings.server.wire_errors,
+            close_s=settings.server.close_s,
+            audio_s=settings.limits.agent_outbox_s,
+        )
+        attempt = Attempt(call, plan, self._info.audio, call.settings.ready_s, bounds)
+        return await self._house.dialler.open(attempt)
+
+    def _failure(self, error: ConfigError | DialError) -> AnyEvent:
+        match error:
+            case StrangerError() | ConfigError():
+                return AgentRefused("not_allowed", str(error), "fallback")
+            case RefusedError():
+                return AgentRefused("unauthorized", str(error), NO_CREDENTIAL[self._opening.rung])
+            case _:
+                return AgentLost(str(error), "retry")

@@ -5,18 +5,21 @@ about the conversation. A call lives from its first event to its end, over any n
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping
-from collections.abc import Set as AbstractSet
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+from gateway.audio import AudioFormat
 from gateway.call.conversation import Phase
 from gateway.call.machine import CallMachine
-from gateway.contracts import Adapter, Route, SessionMemory
+from gateway.contracts import Adapter, Route, SessionMemory, Tool
+from gateway.errors import ConfigError
 from gateway.events import (
     AbandonTool,
     AnyCommand,
     AnyEvent,
     AskReply,
+    CallEnded,
     CallerLeft,
     CallerLost,
     CallerReturned,
@@ -38,8 +41,8 @@ from gateway.events import (
     TimeReached,
     Transfer,
 )
-from gateway.runtime.agent_side import AgentSide
-from gateway.runtime.clips import load_clips
+from gateway.runtime.agent_side import ENDED_S, AgentSide
+from gateway.runtime.clips import BUILT_IN_CLIPS, load_clip, load_clips
 from gateway.runtime.control import carry_out
 from gateway.runtime.house import House, LiveCall
 from gateway.runtime.inbox import Inbox
@@ -47,13 +50,16 @@ from gateway.runtime.journal import Journal
 from gateway.runtime.legs import WireLeg
 from gateway.runtime.terms import call_terms, tools_of
 
-CONTROL_S: Final = 10.0
-"""How long the carrier's answer to a hang-up is waited for when the call is over."""
-TOOLS_S: Final = 10.0
-"""How long tools that nobody waits for may go on when the call is over."""
+AFTERWORK_S: Final = 10.0
+"""How long the carrier's answer and tools that nobody waits for may take when the call is over."""
+TICKS: Final = 1000
+"""How often in a row the machine may be told the time without reaching a later deadline."""
+GONE_ALREADY: Final = frozenset({"caller_left", "transferred"})
+"""Ends of a call in which the carrier must not be asked to hang up: there is no call any more, or another one."""
 
+TO_AGENT: Final = (Configure, SendResult, AskReply, Forward)
 
-TO_AGENT: Final = (Configure, SendAudio, SendResult, AskReply, Forward)
+_log: Final = logging.getLogger("talkpath.calls")
 
 
 class CallRunner:
@@ -71,14 +77,18 @@ class CallRunner:
         self._machine: CallMachine | None = None
         self._journal: Journal | None = None
         self._clips: Mapping[str, bytes] = {}
-        self._group: asyncio.TaskGroup | None = None
+        self._group = asyncio.TaskGroup()
+        self._callers: list[WireLeg] = []
         self._caller: WireLeg | None = None
+        self._caller_started = self._caller_left = False
         self._agent: AgentSide | None = None
         self._memories: dict[str, SessionMemory] = {}
-        self._tools: set[asyncio.Task[None]] = set()
-        self._controls: set[asyncio.Task[None]] = set()
+        self._streams: set[asyncio.Task[None]] = set()
+        self._sides: set[asyncio.Task[None]] = set()
+        self._afterwork: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for: float | None = None
+        self._ticks = 0
         self._started = asyncio.Event()
         self._ended = asyncio.Event()
 
@@ -97,47 +107,58 @@ class CallRunner:
     async def run(self) -> None:
         """Run the whole life of the call.
 
-        A bug raises out of here as an exception group, after the caller heard an apology.
+        A bug raises out of here as an exception group, after the caller heard an apology. Cancelled, it ends the
+        agent's session before it ends; the caller's connections are closed by those who `serve` them.
         """
+        reason = "stopped"
         try:
-            async with asyncio.TaskGroup() as self._group:
+            async with self._group:
                 self._started.set()
                 try:
                     await self._drive()
-                    self._inbox.close()
-                    await self._say_goodbye()
+                    await self._say_goodbye(self._part)
+                except Exception:
+                    reason = "bug"
+                    await self._say_goodbye(self._apologise)
+                    raise
                 finally:
-                    self._stop_children()
-        except* Exception:
-            await self._apologise()
-            raise
+                    self._inbox.close()
+                    for task in (*self._streams, *self._sides, *self._afterwork):
+                        task.cancel()
         finally:
+            self._started.set()
             self._ended.set()
-            if self._timer:
-                self._timer.cancel()
-            if self._journal:
-                self._journal.close()
+            self._disarm()
+            self._close_journal(reason)
 
     async def wait_ended(self) -> None:
         """Wait for the end of the call."""
         await self._ended.wait()
 
     async def serve(self, leg: WireLeg) -> None:
-        """Attach a caller's leg, the first one or one that comes back; returns when that leg has ended."""
+        """Attach a caller's leg, the first one or one that comes back.
+
+        Returns when that leg has ended, or with the call, closed then. `run` must be running, or will be.
+        """
         await self._started.wait()
-        if self._ended.is_set() or self._group is None:
+        if not self._inbox.closed:
+            await self._attend(leg)
+        if self._inbox.closed:
             await leg.close(1000, "the call is over")
-            return
-        previous, self._caller = self._caller, leg
-        if previous is not None:
-            self._group.create_task(previous.close(1000, "the call goes on over another connection"))
-        writer = self._group.create_task(leg.write())
-        reader = self._group.create_task(self._read_caller(leg))
+
+    async def _attend(self, leg: WireLeg) -> None:
+        self._callers.append(leg)
+        reader = self._spawn(self._streams, self._read_caller, leg)
+        writer = self._spawn(self._streams, leg.write)
         try:
             await asyncio.wait({reader})
+            if self._inbox.closed:
+                await self._ended.wait()  # an apology may still be said on it
         finally:
             reader.cancel()
             writer.cancel()
+            self._callers.remove(leg)
+            self._lose(leg)
 
     def offer(self, event: AnyEvent) -> None:
         """Hand over an event of the house."""
@@ -159,18 +180,24 @@ class CallRunner:
         while True:
             deadline = self._machine.deadline if self._machine else None
             if deadline is not None and self._loop.time() >= deadline:
+                self._ticks += 1
+                if self._ticks > TICKS:
+                    raise RuntimeError(f"the machine's deadline stays in the past ({self.phase})")
                 return TimeReached()
+            self._ticks = 0
             self._arm(deadline)
             if (event := await self._inbox.get()) is not None:
                 return event
 
     def _arm(self, deadline: float | None) -> None:
-        if deadline == self._armed_for:
-            return
+        if deadline != self._armed_for:
+            self._disarm()
+            self._armed_for = deadline
+            self._timer = None if deadline is None else self._loop.call_at(deadline, self._ring)
+
+    def _disarm(self) -> None:
         if self._timer:
             self._timer.cancel()
-        self._armed_for = deadline
-        self._timer = None if deadline is None else self._loop.call_at(deadline, self._ring)
 
     def _ring(self) -> None:
         self._armed_for = None
@@ -189,10 +216,17 @@ class CallRunner:
     def _begin(self, event: CallStarted) -> None:
         self.info = event.info
         generation = self._house.generation
-        self._clips = load_clips(self._settings.agents[self.route.agents[0]], event.info.audio)
+        self._clips = self._load_clips(event.info.audio)
         terms = call_terms(generation, self._adapter(event.info), self.route, event.info, self._clips)
         self._journal = Journal(generation.parts.observers, event.info, terms)
         self._machine = CallMachine(terms)
+
+    def _load_clips(self, audio: AudioFormat) -> Mapping[str, bytes]:
+        try:
+            return load_clips(self._settings.agents[self.route.agents[0]], audio)
+        except ConfigError as error:
+            _log.error("call %s plays the built-in sounds instead: %s", self.call_id, error)
+            return {name: load_clip("", name, audio) for name in BUILT_IN_CLIPS}
 
     def _adapter(self, info: CallInfo) -> Adapter:
         return self._house.generation.parts.adapters[info.adapter]
@@ -201,66 +235,114 @@ class CallRunner:
 
     def _perform(self, command: AnyCommand) -> None:
         match command:
+            case SendAudio():
+                self._post_to_agent(command)
+            case Play():
+                self._post_to_caller(command)
             case PlayClip(clip=clip, at_ms=at_ms, ms=ms):
-                if self._caller and self.info:
-                    audio = self.info.audio
-                    start = audio.frame_bytes(at_ms)
-                    piece = self._clips[clip][start : start + audio.frame_bytes(ms)]
-                    self._caller.post(Play(f"clip:{clip}", piece))
+                self._post_to_caller(Play(f"clip:{clip}", self._cut(self._clips[clip], at_ms, ms)))
             case OpenAgent():
                 self._open(command)
             case RunTool():
-                self._spawn(self._run_tool(command), self._tools)
+                self._run_tool(command)
             case AbandonTool():
                 self._house.toolbox.abandon(command, self.call_id)
             case Transfer():
-                self._spawn(self._control("transfer", command), self._controls)
+                self._spawn(self._afterwork, self._control, "transfer", command)
             case HangUp():
-                if command.reason != "caller_left":
-                    self._spawn(self._control("hang_up", command), self._controls)
+                self._post_to_caller(command)
+                if command.reason not in GONE_ALREADY:
+                    self._spawn(self._afterwork, self._control, "hang_up", command)
             case CloseAgent():
                 if self._agent:
                     self._agent.dismiss()
             case Remember():
                 pass  # the journal has it
             case _ if isinstance(command, TO_AGENT):
-                if self._agent:
-                    self._agent.post(command)
+                self._post_to_agent(command)
             case _:
-                if self._caller:
-                    self._caller.post(command)
+                self._post_to_caller(command)
+
+    def _post_to_caller(self, command: AnyCommand) -> None:
+        if self._caller:
+            self._caller.post(command)
+
+    def _post_to_agent(self, command: AnyCommand) -> None:
+        if self._agent:
+            self._agent.post(command)
+
+    def _cut(self, clip: bytes, at_ms: float, ms: float) -> bytes:
+        """A piece of a clip, such that pieces which follow each other in time do so in samples."""
+        if self.info is None:
+            return b""
+        audio = self.info.audio
+        start, end = (
+            round(audio.rate_hz * place / 1000) * audio.sample_bytes for place in (at_ms, at_ms + ms)
+        )
+        return clip[start:end]
 
     def _open(self, command: OpenAgent) -> None:
         if self._agent:
             self._agent.dismiss()
-        if self._group and self.info:
+        if self.info:
             memory = self._memories.setdefault(command.agent, SessionMemory())
             self._agent = AgentSide(command, self.info, memory, self._house)
-            self._agent.start(self._group, self._inbox)
+            self._spawn(self._sides, self._agent.run, self._inbox)
+
+    def _run_tool(self, command: RunTool) -> None:
+        tools = {tool.name: tool for tool in tools_of(self._house.generation, self.agent)}
+        if self.info:
+            handle = LiveCall(self.info, self._inbox)
+            self._spawn(self._afterwork, self._finish_tool, tools.get(command.name), command, handle)
 
     # Children
 
-    async def _read_caller(self, leg: WireLeg) -> None:
-        said_goodbye = False
-        try:
-            async for event in leg:
-                if isinstance(event, CallStarted) and self._machine:
-                    event = CallerReturned(event.info)  # noqa: PLW2901 - the same call on a new socket
-                said_goodbye = said_goodbye or isinstance(event, CallerLeft)
-                await self._inbox.put(event)
-        finally:
-            if self._caller is leg:
-                self._caller = None
-                if not said_goodbye:
-                    self._inbox.put_now(CallerLost(f"the connection was closed ({leg.close_code})"))
+    def _spawn(
+        self, among: set[asyncio.Task[None]], work: Callable[..., Awaitable[None]], *arguments: Any
+    ) -> asyncio.Task[None]:
+        task = self._group.create_task(self._guard(work, *arguments))
+        among.add(task)
+        task.add_done_callback(among.discard)
+        return task
 
-    async def _run_tool(self, command: RunTool) -> None:
-        if self.info is None or self._machine is None:
-            return
-        tools = {tool.name: tool for tool in tools_of(self._house.generation, self._machine.agent)}
-        handle = LiveCall(self.info, self._inbox)
-        finished = await self._house.toolbox.run(tools.get(command.name), command, handle)
-        self._inbox.put_now(finished)
+    async def _guard(self, work: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        """Let a bug in a child end the driver, so that there is one way to end for all bugs."""
+        try:
+            await work(*arguments)
+        except Exception as fault:
+            if not self._inbox.fail(fault):
+                raise
+
+    async def _read_caller(self, leg: WireLeg) -> None:
+        async for event in leg:
+            told: AnyEvent = event
+            if isinstance(event, CallStarted):
+                told = self._welcome(leg, event)
+            elif self._caller_started and leg is not self._caller:
+                continue  # the call goes on over another connection
+            self._caller_left = self._caller_left or isinstance(event, CallerLeft)
+            await self._inbox.put(told)
+        if not self._inbox.closed:
+            self._lose(leg)
+
+    def _welcome(self, leg: WireLeg, event: CallStarted) -> CallStarted | CallerReturned:
+        previous, self._caller = self._caller, leg
+        if previous is not None and previous is not leg:
+            self._spawn(self._sides, previous.close, 1000, "the call goes on over another connection")
+        if not self._caller_started:
+            self._caller_started = True
+            return event
+        return CallerReturned(event.info)
+
+    def _lose(self, leg: WireLeg) -> None:
+        """The machine learns that the caller is gone, once, and not for a leg that another one has replaced."""
+        if leg is self._caller or not self._caller_started:
+            self._caller = None
+            if not self._caller_left:
+                self._inbox.put_now(CallerLost(f"the connection was closed ({leg.close_code})"))
+
+    async def _finish_tool(self, tool: Tool | None, command: RunTool, handle: LiveCall) -> None:
+        self._inbox.put_now(await self._house.toolbox.run(tool, command, handle))
 
     async def _control(self, action: str, command: HangUp | Transfer) -> None:
         if self.info is None:
@@ -274,51 +356,41 @@ class CallRunner:
             detail = "this caller cannot be transferred: the adapter has no REST credentials"
             self._inbox.put_now(ControlAnswered(action, succeeded=False, detail=detail))
 
-    def _spawn(self, work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> None:
-        if self._group is None:
-            work.close()
-            return
-        task = self._group.create_task(work)
-        among.add(task)
-        task.add_done_callback(among.discard)
-
     # The end
 
-    async def _say_goodbye(self) -> None:
-        """Flush and close both sides, let tools finish; in bounded time."""
-        caller, self._caller = self._caller, None
-        async with asyncio.TaskGroup() as group:
-            if caller:
-                group.create_task(caller.close(1000, "the call is over"))
-            if self._agent:
-                group.create_task(self._agent.wait_closed())
-            if self._controls:
-                group.create_task(_wait(self._controls, CONTROL_S))
-            if self._tools:
-                group.create_task(_wait(self._tools, TOOLS_S))
-
-    def _stop_children(self) -> None:
+    async def _say_goodbye(self, part: Callable[[WireLeg], Awaitable[None]]) -> None:
+        """End both sides, let the carrier answer and tools finish; in bounded time."""
+        self._inbox.close()
         if self._agent:
-            self._agent.stop()
-        for task in (*self._tools, *self._controls):
-            task.cancel()
+            self._agent.dismiss()
+        for leg in self._callers:
+            self._spawn(self._sides, part if leg is self._caller else self._part, leg)
+        limits, close_s = self._settings.limits, self._settings.server.close_s
+        if self._afterwork:
+            await asyncio.wait(self._afterwork, timeout=AFTERWORK_S)
+        if self._sides:
+            await asyncio.wait(self._sides, timeout=limits.goodbye_s + ENDED_S + 4 * close_s)
 
-    async def _apologise(self) -> None:
+    async def _part(self, leg: WireLeg) -> None:
+        await leg.close(1000, "the call is over")
+
+    async def _apologise(self, leg: WireLeg) -> None:
         """After a bug of ours: let the caller hear that something went wrong, then hang up."""
-        caller, self._caller = self._caller, None
-        if caller is None or self.info is None:
-            return
-        audio, clip = self.info.audio, self._clips.get("apology", b"")
-        size = audio.frame_bytes(20)
-        async with asyncio.TaskGroup() as group:
-            writer = group.create_task(caller.write())
-            caller.post(Clear())
+        self._spawn(self._sides, leg.write)  # the bug may have ended the one before
+        clip = self._clips.get("apology", b"")
+        if self.info and clip and leg.is_open:
+            audio = self.info.audio
+            clip = clip[: audio.frame_bytes(self._settings.limits.goodbye_s * 1000)]
+            size = audio.frame_bytes(20)
+            leg.post(Clear())
             for at in range(0, len(clip), size):
-                caller.post(Play("clip:apology", clip[at : at + size]))
+                leg.post(Play("clip:apology", clip[at : at + size]))
             await asyncio.sleep(audio.ms(len(clip)) / 1000)
-            await caller.close(1011, "something went wrong on our side")
-            writer.cancel()
+        await leg.close(1011, "something went wrong on our side")
 
-
-async def _wait(tasks: AbstractSet[asyncio.Task[None]], limit_s: float) -> None:
-    await asyncio.wait(tasks, timeout=limit_s)
+    def _close_journal(self, reason: str) -> None:
+        if self._journal is None or self._machine is None:
+            return
+        if self._machine.phase is not Phase.ENDED:
+            self._journal.write(self._loop.time(), Remember(CallEnded(reason)))
+        self._journal.close()

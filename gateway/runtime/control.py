@@ -1,20 +1,29 @@
 """Carries out an adapter's request to its carrier, and brings the answer back as an event.
 
-Owns how often and how long it is tried. What the request says is the adapter's.
+Owns how often and how long it is tried: `TRIES` times `REQUEST_S` and short pauses, less than ten seconds in all.
+What the request says is the adapter's.
 """
 
 from typing import Final
 
 import aiohttp
-from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_after_attempt, wait_exponential
+from tenacity import (
+    AsyncRetrying,
+    RetryError,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_random_exponential,
+)
 
 from gateway.contracts import HttpRequest
 from gateway.events import ControlAnswered
 
 TRIES: Final = 3
 """Attempts while the carrier cannot be reached or is in trouble."""
-REQUEST_S: Final = 4.0
+REQUEST_S: Final = 2.5
 """How long one attempt may take."""
+PAUSE_S: Final = 1.0
+"""Longest pause between two attempts."""
 
 
 class _CarrierInTrouble(Exception):  # noqa: N818 - a fact about the carrier
@@ -26,14 +35,13 @@ async def carry_out(action: str, request: HttpRequest) -> ControlAnswered:
     try:
         async for attempt in AsyncRetrying(
             stop=stop_after_attempt(TRIES),
-            wait=wait_exponential(multiplier=0.25, max=2),
-            retry=retry_if_exception_type((aiohttp.ClientError, TimeoutError, _CarrierInTrouble)),
+            wait=wait_random_exponential(multiplier=0.5, max=PAUSE_S),
+            retry=retry_if_exception_type((aiohttp.ClientError, OSError, _CarrierInTrouble)),
         ):
             with attempt:
                 status = await _send(request)
     except RetryError as error:
-        cause = error.last_attempt.exception()
-        return ControlAnswered(action, succeeded=False, detail=str(cause) or type(cause).__name__)
+        return ControlAnswered(action, succeeded=False, detail=_why(error.last_attempt.exception()))
     succeeded = 200 <= status < 300 or status in request.done_when
     return ControlAnswered(action, succeeded=succeeded, detail=f"the carrier answered {status}")
 
@@ -53,3 +61,9 @@ async def _send(request: HttpRequest) -> int:
         if answer.status == 429 or answer.status >= 500:
             raise _CarrierInTrouble(f"the carrier answered {answer.status}")
         return answer.status
+
+
+def _why(error: BaseException | None) -> str:
+    if isinstance(error, TimeoutError):
+        return f"the carrier did not answer within {REQUEST_S:g} s"
+    return str(error) or type(error).__name__

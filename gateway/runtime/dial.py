@@ -7,15 +7,18 @@ jitter of repeated attempts. What a failure means, and who is tried next, is the
 import asyncio
 import random
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
 
 import aiohttp
 from msgspec import Struct
+from yarl import URL
 
 from gateway.audio import AudioFormat
 from gateway.contracts import AgentCall, Dial, Local
-from gateway.runtime.legs import AgentSound, LegBounds, LocalSession, LocalWire, WebSocketLeg, WireLeg
+from gateway.runtime.agent_sound import AgentSound
+from gateway.runtime.legs import LegBounds, WebSocketLeg, WireLeg
+from gateway.runtime.wires import LocalSession, LocalWire
 from gateway.settings import RegionSettings
 
 MESSAGE_BYTES: Final = 16 * 1024 * 1024
@@ -24,10 +27,16 @@ FAILURES: Final = 5
 """Failures in a row after which an address is left alone for a while."""
 REST_S: Final = 10.0
 """How long it is left alone."""
+JITTER: Final = 0.25
+"""Most that is added to a pause, as a part of it, so that calls lost together do not come back together."""
 
 
 class DialError(Exception):
     """The agent could not be reached; the text says why."""
+
+
+class RefusedError(DialError):
+    """The agent does not take our credential; trying it again is pointless."""
 
 
 class StrangerError(DialError):
@@ -40,17 +49,21 @@ class Breaker:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._failures = 0
-        self._closed_at = 0.0
+        self._rests_until = 0.0
 
     def check(self, address: str) -> None:
         """Raise DialError while the address is left alone; after that one attempt decides."""
-        if self._failures >= FAILURES and self._clock() < self._closed_at:
+        if self._failures < FAILURES:
+            return
+        now = self._clock()
+        if now < self._rests_until:
             raise DialError(f"{address} failed {self._failures} times in a row and is left alone for a while")
+        self._rests_until = now + REST_S  # the others wait for the outcome of this attempt
 
     def failed(self) -> None:
         """An attempt failed."""
         self._failures += 1
-        self._closed_at = self._clock() + REST_S
+        self._rests_until = self._clock() + REST_S
 
     def succeeded(self) -> None:
         """An attempt succeeded."""
@@ -88,7 +101,13 @@ class Dialler:
         """Open the pool of connections."""
         # aiohttp's pool stops at 100 connections unless told otherwise
         connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=60)
-        self._client = aiohttp.ClientSession(connector=connector)
+        tracing = aiohttp.TraceConfig()
+        tracing.on_request_redirect.append(_refuse_redirect)
+        # a cookie that one call was given must not be shown by another
+        cookies = aiohttp.DummyCookieJar()
+        self._client = aiohttp.ClientSession(
+            connector=connector, cookie_jar=cookies, trace_configs=[tracing], timeout=aiohttp.ClientTimeout()
+        )
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -102,44 +121,90 @@ class Dialler:
         Raises:
             DialError: when it cannot be reached, in one sentence.
         """
-        if attempt.call.opening.after_s:
-            await asyncio.sleep(attempt.call.opening.after_s * random.uniform(1.0, 1.25))  # noqa: S311 - jitter
+        if after_s := attempt.call.opening.after_s:
+            await asyncio.sleep(after_s * random.uniform(1.0, 1.0 + JITTER))  # noqa: S311 - no secret
         sound = AgentSound(attempt.plan.audio, attempt.call_audio)
         if isinstance(attempt.plan, Local):
-            session = self._services[attempt.plan.service](attempt.plan.options)
-            return WireLeg(LocalWire(session), attempt.plan.codec, bounds=attempt.bounds, sound=sound)
-        check_book(attempt.plan.url, attempt.call.region)
-        return await self._connect(attempt.plan, attempt, sound)
+            service = self._services.get(attempt.plan.service)
+            if service is None:
+                raise StrangerError(f"no service {attempt.plan.service!r} runs in this process")
+            wire = LocalWire(service(attempt.plan.options))
+            return WireLeg(wire, attempt.plan.codec, bounds=attempt.bounds, sound=sound)
+        url = check_book(attempt.plan.url, attempt.call.region)
+        return await self._connect(url, attempt.plan, attempt, sound)
 
-    async def _connect(self, plan: Dial, attempt: Attempt, sound: AgentSound) -> WireLeg:
+    async def _connect(self, url: URL, plan: Dial, attempt: Attempt, sound: AgentSound) -> WireLeg:
         if self._client is None:
             raise DialError("the dialler is not open; enter it first")
-        address = urlsplit(plan.url).netloc
-        breaker = self._breakers.setdefault(address, Breaker(asyncio.get_running_loop().time))
-        breaker.check(address)
+        breaker = self._breakers.setdefault(url.authority, Breaker(asyncio.get_running_loop().time))
+        breaker.check(url.authority)
+        who = f"agent {attempt.call.name} at {url.authority}"
         try:
             async with asyncio.timeout(attempt.ready_s):
                 socket = await self._client.ws_connect(
-                    plan.url,
+                    url,
                     headers=dict(plan.headers),
                     compress=0,  # deflating base64 audio costs much and gains nothing (1.2)
                     max_msg_size=MESSAGE_BYTES,
-                    autoping=True,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=attempt.bounds.close_s),
                 )
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except aiohttp.WSServerHandshakeError as error:
+            if error.status == 429 or error.status >= 500:
+                breaker.failed()
+            else:
+                breaker.succeeded()  # somebody is there and answers
+            sentence = f"{who} answered {error.status} instead of opening a WebSocket"
+            raise (RefusedError if error.status in (401, 403) else DialError)(sentence) from error
+        except TimeoutError as error:
             breaker.failed()
-            reason = str(error) or type(error).__name__
-            raise DialError(f"agent {attempt.call.name} at {address} was not reached: {reason}") from error
+            raise DialError(f"{who} did not answer within {attempt.ready_s:g} s") from error
+        except (aiohttp.ClientError, OSError) as error:
+            breaker.failed()
+            raise DialError(f"{who} was not reached: {str(error) or type(error).__name__}") from error
         breaker.succeeded()
         return WebSocketLeg(socket, plan.codec, bounds=attempt.bounds, sound=sound)
 
 
-def check_book(url: str, region: RegionSettings) -> None:
-    """Raise StrangerError unless the address is in the region's book."""
-    host = urlsplit(url).netloc
-    book = {urlsplit(region.voice_agent).netloc, urlsplit(region.rest).netloc, *region.hosts} - {""}
-    if host not in book and urlsplit(url).hostname not in book:
+def check_book(address: str, region: RegionSettings) -> URL:
+    """Give the address as it will be dialled.
+
+    It must have the origin of the region's ``voice_agent``, or be ``wss`` on a host (and port) that the region
+    names. Only a plain address is taken, so that nobody can read it differently.
+
+    Raises:
+        StrangerError: when it is not in the region's book.
+    """
+    url = _plain(address)
+    if url is None:
+        raise StrangerError("the agent's address is not a plain wss:// address without user name; correct it")
+    own = _plain(region.voice_agent)
+    named = (name if "://" in name else f"wss://{name}" for name in (region.rest, *region.hosts))
+    places = {(book.raw_host, book.port) for book in (own, *map(_plain, named)) if book}
+    place = (url.raw_host, url.port)
+    is_own = own is not None and (own.scheme, own.raw_host, own.port) == (url.scheme, *place)
+    if not is_own and not (url.scheme == "wss" and place in places):
         raise StrangerError(
-            f"{host} is not in the address book of the call's region; add it to regions, or use "
-            f"one of {', '.join(sorted(book))}"
+            f"{url.scheme}://{url.authority} is not in the address book of the call's region; add it to regions, "
+            f"or use one of {', '.join(sorted(f'{host}:{port}' for host, port in places))}"
         )
+    return url
+
+
+def _plain(address: str) -> URL | None:
+    """Read an address that leaves nothing to interpretation; None for any other."""
+    if not address.isascii() or not address.isprintable() or set(" \\@") & set(address.partition("?")[0]):
+        return None
+    try:
+        url = URL(address)
+    except ValueError:
+        return None
+    return url if url.scheme in ("ws", "wss", "http", "https") and url.raw_host and url.port else None
+
+
+async def _refuse_redirect(
+    _client: aiohttp.ClientSession,
+    _context: SimpleNamespace,
+    _redirect: aiohttp.TraceRequestRedirectParams,
+) -> None:
+    # aiohttp would follow it to any host, past the address book
+    raise aiohttp.ClientConnectionError("it redirects to another address, which is not followed")

@@ -6,8 +6,18 @@ wait, because there are few of its events and they must not be lost.
 
 import asyncio
 from collections import deque
+from typing import Protocol
 
 from gateway.events import AnyEvent
+
+
+class Source(Protocol):
+    """A side whose events stop counting when it is dismissed, those that wait here too."""
+
+    @property
+    def dismissed(self) -> bool:
+        """Whether its events no longer count."""
+        ...
 
 
 class Inbox:
@@ -15,25 +25,30 @@ class Inbox:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._events: deque[AnyEvent] = deque()
+        self._events: deque[tuple[AnyEvent, Source | None]] = deque()
         self._filled = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
         self._closed = False
+        self._fault: Exception | None = None
 
-    async def put(self, event: AnyEvent) -> None:
+    @property
+    def closed(self) -> bool:
+        """Whether nobody will read what is put here."""
+        return self._closed
+
+    async def put(self, event: AnyEvent, source: Source | None = None) -> None:
         """Append an event of a side, once there is room."""
         while len(self._events) >= self._limit and not self._closed:
             self._room.clear()
             await self._room.wait()
-        self.put_now(event)
+        self.put_now(event, source)
 
-    def put_now(self, event: AnyEvent) -> None:
+    def put_now(self, event: AnyEvent, source: Source | None = None) -> None:
         """Append an event of the house."""
-        if self._closed:
-            return
-        self._events.append(event)
-        self._filled.set()
+        if not self._closed:
+            self._events.append((event, source))
+            self._filled.set()
 
     def close(self) -> None:
         """Nobody reads any more: whoever waits for room goes on, and what comes is forgotten."""
@@ -41,18 +56,34 @@ class Inbox:
         self._events.clear()
         self._room.set()
 
+    def fail(self, fault: Exception) -> bool:
+        """Close, and let `get` raise a fault of ours; False when the inbox was closed already."""
+        if self._closed:
+            return False
+        self.close()
+        self._fault = fault
+        self._filled.set()
+        return True
+
     def wake(self) -> None:
         """Let `get` return without an event: the time has come to look at the clock."""
         self._filled.set()
 
     async def get(self) -> AnyEvent | None:
-        """Wait for the next event; None after `wake`."""
-        if not self._events:
+        """Wait for the next event; None after `wake`, and when what came does not count any more.
+
+        Raises:
+            Exception: what was given to `fail`.
+        """
+        if not self._events and self._fault is None:
             self._filled.clear()
             await self._filled.wait()
-            if not self._events:
-                return None
-        event = self._events.popleft()
-        if not self._room.is_set():
-            self._room.set()
-        return event
+        if self._fault is not None:
+            raise self._fault
+        while self._events:
+            event, source = self._events.popleft()
+            if not self._room.is_set():
+                self._room.set()
+            if source is None or not source.dismissed:
+                return event
+        return None

@@ -1,17 +1,18 @@
 """The journal of one call: everything that passes, in order, shown to its observers.
 
-Owns the fan-out. Keeps nothing. An observer that raises is detached from this call and logged once; the
-conversation does not notice.
+Owns the fan-out. Keeps nothing. An observer that raises is detached from this call and logged once, without the
+words of its exception, which may be somebody's; the conversation does not notice.
 """
 
 import logging
-from collections import defaultdict
+import traceback
 from collections.abc import Iterable
+from typing import Final
 
 from gateway.contracts import CallTerms, Observer, ObserverKind
 from gateway.events import AnyCommand, AnyEvent, CallInfo, Entry
 
-_log = logging.getLogger(__name__)
+_log: Final = logging.getLogger("talkpath.journal")
 
 
 class Journal:
@@ -19,20 +20,21 @@ class Journal:
 
     def __init__(self, kinds: Iterable[ObserverKind], info: CallInfo, terms: CallTerms) -> None:
         self._call_id = info.call_id
-        self._readers: dict[type, list[tuple[str, Observer]]] = defaultdict(list)
         self._observers: dict[str, Observer] = {}
+        self._readers: dict[type, tuple[tuple[str, Observer], ...]] = {}
         self.detached = 0
         """Observers that failed."""
         for kind in kinds:
             try:
                 observer = kind.watch(info, terms)
-            except Exception:  # noqa: BLE001 - an observer is anybody's code
-                self._failed(kind.name)
+                wants = tuple(observer.wants) if observer is not None else ()
+            except Exception as error:  # noqa: BLE001 - an observer is anybody's code
+                self._failed(kind.name, error)
                 continue
             if observer is not None:
                 self._observers[kind.name] = observer
-                for wanted in observer.wants:
-                    self._readers[wanted].append((kind.name, observer))
+                for wanted in dict.fromkeys(wants):
+                    self._readers[wanted] = (*self._readers.get(wanted, ()), (kind.name, observer))
 
     def write(self, at: float, item: AnyEvent | AnyCommand) -> None:
         """Show an entry to those who want it."""
@@ -40,28 +42,40 @@ class Journal:
         if not readers:
             return
         entry = Entry(at, item)
-        for name, observer in tuple(readers):
+        for name, observer in readers:
             try:
                 observer.see(entry)
-            except Exception:  # noqa: BLE001 - an observer is anybody's code
-                self._failed(name)
+            except Exception as error:  # noqa: BLE001 - an observer is anybody's code
+                self._failed(name, error)
                 self._detach(name)
 
     def close(self) -> None:
         """The call is over."""
-        for name, observer in list(self._observers.items()):
-            try:
-                observer.close()
-            except Exception:  # noqa: BLE001 - an observer is anybody's code
-                self._failed(name)
-        self._observers.clear()
         self._readers.clear()
+        for name in list(self._observers):
+            self._close(name)
 
     def _detach(self, name: str) -> None:
-        self._observers.pop(name, None)
-        for readers in self._readers.values():
-            readers[:] = [reader for reader in readers if reader[0] != name]
+        for wanted, readers in self._readers.items():
+            self._readers[wanted] = tuple(reader for reader in readers if reader[0] != name)
+        self._close(name)
 
-    def _failed(self, name: str) -> None:
+    def _close(self, name: str) -> None:
+        """Let an observer give back what it holds, also one that has failed."""
+        observer = self._observers.pop(name)
+        try:
+            observer.close()
+        except Exception as error:  # noqa: BLE001 - an observer is anybody's code
+            self._failed(name, error)
+
+    def _failed(self, name: str, error: Exception) -> None:
         self.detached += 1
-        _log.exception("observer %s failed and no longer watches call %s", name, self._call_id)
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        _log.error(
+            "observer %s failed with %s at %s:%s and no longer watches call %s",
+            name,
+            type(error).__name__,
+            frame.filename,
+            frame.lineno,
+            self._call_id,
+        )

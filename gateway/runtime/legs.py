@@ -1,38 +1,28 @@
 """Legs: one side's connection, as events to read and commands to post.
 
-Owns the outbox, its bounds and its order, the sound's conversion towards an agent, and how long a connection
-may take to close. Knows no conversation: what a lost connection means is the machine's.
+Owns the outbox, its bounds and its order, and how long a connection may take to close. Knows no conversation:
+what a lost connection means is the machine's.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Self
 
 import aiohttp
 import msgspec
 from aiohttp import web
 
-from gateway.audio import AudioFormat, Converter, level_dbfs
 from gateway.contracts import Codec
 from gateway.errors import WireError
-from gateway.events import (
-    AnyEvent,
-    Clear,
-    Command,
-    Event,
-    Mark,
-    Play,
-    ReplyAudio,
-    ReplyEnded,
-    ReplyStarted,
-    SendAudio,
-)
+from gateway.events import AnyEvent, Clear, Command, Mark, Play, SendAudio
+from gateway.runtime.agent_sound import AgentSound
+from gateway.runtime.wires import LocalSession, LocalWire, WebSocketWire, Wire
 
-FRAME_MS: Final = 20.0
-"""Size into which an agent's sound is cut."""
-MERGE_BYTES: Final = 9600
-"""Most audio that is sent to an agent in one message when some had to wait: 200 ms at 24 kHz."""
+__all__ = ["LegBounds", "LocalSession", "LocalWire", "WebSocketLeg", "WebSocketWire", "Wire", "WireLeg"]
+
+MESSAGE_MS: Final = 200.0
+"""Most audio in one message to an agent (reference: Voice Agent API, 1.2)."""
 UNREADABLE_CODE: Final = 1008
 """Close code for a peer that sends what its dialect does not know."""
 
@@ -43,161 +33,20 @@ class LegBounds(msgspec.Struct, frozen=True):
     wire_errors: int = 10
     """Unreadable messages in a row after which it is closed."""
     send_s: float = 10.0
-    """How long the peer may take to read what was sent, before it counts as gone."""
+    """How long the peer may take to read what was posted, before it counts as gone."""
     close_s: float = 5.0
-    """How long flushing and closing may take."""
+    """How long flushing and closing may take together."""
     audio_s: float | None = None
     """Seconds of `SendAudio` that may wait; older audio is dropped. None drops nothing."""
     first_message_s: float | None = None
     """How long a new connection may say nothing."""
 
 
-class Wire(Protocol):
-    """A connection that carries messages; any library, or none."""
-
-    close_code: int
-    """1006 until the peer or we have closed it."""
-    close_reason: str
-
-    async def receive(self) -> str | bytes | None:
-        """Wait for a message; None once the connection is gone."""
-        ...
-
-    async def send(self, message: str | bytes) -> None:
-        """Send a message; raises ConnectionError when that is impossible."""
-        ...
-
-    async def close(self, code: int, reason: str) -> None:
-        """Close; closing again does nothing."""
-        ...
-
-
-class WebSocketWire:
-    """A WebSocket of aiohttp, server's or client's."""
-
-    def __init__(self, socket: web.WebSocketResponse | aiohttp.ClientWebSocketResponse) -> None:
-        self._socket = socket
-        self.close_code = 1006
-        self.close_reason = ""
-
-    async def receive(self) -> str | bytes | None:
-        """Wait for a message; None once the connection is gone."""
-        message = await self._socket.receive()
-        if message.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}:
-            return message.data  # type: ignore[no-any-return]
-        if message.type is aiohttp.WSMsgType.CLOSE:
-            self.close_reason = str(message.extra or "")
-        self.close_code = self._socket.close_code or 1006
-        return None
-
-    async def send(self, message: str | bytes) -> None:
-        """Send a message; raises ConnectionError when the connection is gone."""
-        try:
-            if isinstance(message, str):
-                await self._socket.send_str(message)
-            else:
-                await self._socket.send_bytes(message)
-        except (aiohttp.ClientError, RuntimeError) as error:  # aiohttp's words for a closed socket
-            raise ConnectionError(str(error)) from error
-
-    async def close(self, code: int, reason: str) -> None:
-        """Close with a code and a reason of at most 123 bytes."""
-        await self._socket.close(code=code, message=reason.encode()[:123])
-
-
-class LocalSession(Protocol):
-    """An agent's session in this process, as `gateway.runtime.offline_session` gives it."""
-
-    close_code: int | None
-    close_reason: str
-
-    async def receive(self, text: str) -> None:
-        """Take a message."""
-        ...
-
-    def __aiter__(self) -> AsyncIterator[str]:
-        """Give its messages."""
-        ...
-
-    async def disconnect(self) -> None:
-        """The connection is gone."""
-        ...
-
-
-class LocalWire:
-    """A session in this process, as if it were a connection."""
-
-    def __init__(self, session: LocalSession) -> None:
-        self._session = session
-        self._messages = aiter(session)
-        self.close_code = 1006
-        self.close_reason = ""
-
-    async def receive(self) -> str | bytes | None:
-        """Wait for a message; None once the session is gone."""
-        try:
-            return await anext(self._messages)
-        except StopAsyncIteration:
-            self.close_code = self._session.close_code or 1006
-            self.close_reason = self._session.close_reason
-            return None
-
-    async def send(self, message: str | bytes) -> None:
-        """Hand over a message."""
-        await self._session.receive(message if isinstance(message, str) else message.decode())
-
-    async def close(self, code: int, reason: str) -> None:  # noqa: ARG002 - nobody reads them in one process
-        """Let the session know that nobody listens any more."""
-        await self._session.disconnect()
-
-
-class AgentSound:
-    """The sound of an agent's wire, in the call's format and in frames, both ways.
-
-    A reply's filter is flushed at its end and reset at its interruption; the frames of a reply follow each
-    other without a gap whatever the size of the agent's chunks.
-    """
-
-    def __init__(self, wire: AudioFormat, call: AudioFormat) -> None:
-        self.wire = wire
-        """Format on the wire."""
-        self._call = call
-        self._frame_bytes = call.frame_bytes(FRAME_MS)
-        self._to_call = Converter(wire, call)
-        self._to_wire = Converter(call, wire)
-        self._rest = b""
-
-    def events(self, event: Event) -> list[Event]:
-        """Turn an event of the wire into events of the call."""
-        match event:
-            case ReplyAudio(reply_id=reply_id, audio=audio):
-                return self._frames(reply_id, self._to_call.feed(audio), last=False)
-            case ReplyStarted():
-                self._to_call.reset()
-                self._rest = b""
-                return [event]
-            case ReplyEnded(interrupted=False, reply_id=reply_id):
-                return [*self._frames(reply_id, self._to_call.flush(), last=True), event]
-            case _:
-                return [event]
-
-    def command(self, command: SendAudio) -> SendAudio:
-        """Turn the caller's sound into the wire's."""
-        return SendAudio(self._to_wire.feed(command.audio))
-
-    def _frames(self, reply_id: str, audio: bytes, *, last: bool) -> list[Event]:
-        audio = self._rest + audio
-        size = self._frame_bytes
-        end = len(audio) if last else len(audio) // size * size
-        self._rest = audio[end:]
-        pieces = (audio[at : min(at + size, end)] for at in range(0, end, size))
-        return [ReplyAudio(reply_id, piece, level_dbfs(piece, self._call)) for piece in pieces]
-
-
 class WireLeg:
     """A side's connection: a wire and the codec that speaks its dialect.
 
-    `write` must run beside the reading for as long as the leg lives.
+    `write` must run beside the reading for as long as the leg lives. What a codec raises besides `WireError` is a
+    bug, and comes out of the reading or of `write`.
     """
 
     def __init__(
@@ -211,8 +60,20 @@ class WireLeg:
         self._wire = wire
         self._bounds = bounds or LegBounds()
         self._sound = sound
-        self._outbox: deque[Command] = deque()
+        self._loop = asyncio.get_running_loop()
+        # Reading
+        self._read: deque[AnyEvent] = deque(_ask_codec(codec, "opening"))
+        self._first_by: float | None = None
+        self._heard = self._bounds.first_message_s is None
+        self._over = False
+        self._errors_in_a_row = 0
+        # Writing
+        self._outbox: deque[tuple[float, Command]] = deque()
         self._waiting_bytes = 0
+        self._writing = False
+        self._sending_since: float | None = None
+        self._patience: asyncio.Timeout | None = None
+        self._watch: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
         self._flushed = asyncio.Event()
         self._flushed.set()
@@ -220,67 +81,83 @@ class WireLeg:
 
     @property
     def close_code(self) -> int:
-        """The code with which the connection was closed; 1006 without one."""
+        """The code with which the peer closed the connection; 1006 without one."""
         return self._wire.close_code
 
     @property
     def close_reason(self) -> str:
-        """The peer's reason, or ours."""
+        """The peer's reason, or what broke."""
         return self._wire.close_reason
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither side has closed the connection."""
+        return not (self._gone or self._closing)
 
     # Reading
 
-    async def __aiter__(self) -> AsyncIterator[AnyEvent]:
-        """Give the events in order; ends when the connection has."""
-        opening: Callable[[], list[Any]] | None = getattr(self.codec, "opening", None)
-        for event in opening() if opening else ():
-            yield event
-        errors_in_a_row = 0
+    def __aiter__(self) -> AsyncIterator[AnyEvent]:
+        """Give the events in order; ends when the connection has. Whoever reads next goes on from there."""
+        return _Events(self)
+
+    async def next_event(self) -> AnyEvent:
+        """Wait for an event; raises StopAsyncIteration when the connection has ended."""
+        while not self._read:
+            if self._over:
+                raise StopAsyncIteration
+            await self._read_message()
+        return self._read.popleft()
+
+    async def _read_message(self) -> None:
+        message = await (self._wire.receive() if self._heard else self._first_message())
+        if message is None:
+            self._end_reading()
+            return
+        try:
+            events = self.codec.decode(message)
+        except WireError as error:
+            await self._answer(str(error))
+            return
+        self._errors_in_a_row = 0
+        for event in events:
+            self._read.extend(self._sound.events(event) if self._sound else (event,))  # type: ignore[arg-type]
+        if getattr(self.codec, "ended", False):  # nothing more will come, whoever closes
+            await self._shut(1000, "")
+            self._end_reading()
+
+    async def _first_message(self) -> str | bytes | None:
         limit_s = self._bounds.first_message_s
-        while (message := await self._next_message(limit_s)) is not None:
-            limit_s = None
-            try:
-                events = self.codec.decode(message)
-            except WireError as error:
-                self.wire_errors += 1
-                errors_in_a_row += 1
-                if await self._give_up(errors_in_a_row, str(error)):
-                    break
-                continue
-            errors_in_a_row = 0
-            for event in events:
-                for piece in self._sound.events(event) if self._sound else (event,):
-                    yield piece  # type: ignore[misc]
-        self._gone = True
-        self._wake.set()
-        closed: Callable[[int, str], list[Any]] | None = getattr(self.codec, "closed", None)
-        for event in closed(self.close_code, self.close_reason) if closed else ():
-            yield event
-
-    async def _next_message(self, limit_s: float | None) -> str | bytes | None:
+        if self._first_by is None and limit_s is not None:
+            self._first_by = self._loop.time() + limit_s
         try:
-            async with asyncio.timeout(limit_s):
-                return await self._wire.receive()
+            async with asyncio.timeout_at(self._first_by):
+                message = await self._wire.receive()
         except TimeoutError:
-            await self._shut(
-                UNREADABLE_CODE, f"nothing was said for {limit_s:g} s after the connection opened"
-            )
-        except ConnectionError:
-            pass
-        return None
+            why = f"nothing was said for {limit_s:g} s after the connection opened"
+            await self._shut(UNREADABLE_CODE, why)
+            return None
+        self._heard = True
+        return message
 
-    async def _give_up(self, errors_in_a_row: int, sentence: str) -> bool:
-        """Tell the peer what was wrong; True when it has been told too often."""
-        refuse: Callable[[str], list[str | bytes]] | None = getattr(self.codec, "refuse", None)
+    def _end_reading(self) -> None:
+        self._over = self._gone = True
+        self._wake.set()
+        self._read.extend(_ask_codec(self.codec, "closed", self.close_code, self.close_reason))
+
+    async def _answer(self, sentence: str) -> None:
+        """Tell the peer what was wrong; after too many in a row, close."""
+        self.wire_errors += 1
+        self._errors_in_a_row += 1
         try:
-            for message in refuse(sentence) if refuse else ():
-                await self._send(message)
+            # sent from here, not posted: who sends nonsense and does not read our answers is not read either
+            async with asyncio.timeout(self._bounds.send_s):
+                for message in _ask_codec(self.codec, "refuse", sentence):
+                    await self._wire.send(message)
         except (ConnectionError, TimeoutError):
-            return True
-        if errors_in_a_row < self._bounds.wire_errors:
-            return False
-        await self._shut(UNREADABLE_CODE, sentence)
-        return True
+            self._errors_in_a_row = self._bounds.wire_errors
+        if self._errors_in_a_row >= self._bounds.wire_errors:
+            await self._shut(UNREADABLE_CODE, sentence)
+            self._end_reading()
 
     # Writing
 
@@ -288,37 +165,102 @@ class WireLeg:
         """Hand over a command; never waits and never raises for the peer's sake."""
         if self._gone or self._closing:
             return
-        if isinstance(command, SendAudio):
-            if self._sound:
-                command = self._sound.command(command)
-            self._waiting_bytes += len(command.audio)
-            self._drop_oldest()
+        now = self._loop.time()
+        if isinstance(command, SendAudio) and self._sound:
+            self._post_audio(self._sound.convert(command.audio), self._sound, now)
         elif isinstance(command, Clear):
             # what waits here was never sent: the clear must not queue behind it
-            self._outbox = deque(c for c in self._outbox if not isinstance(c, Play | Mark))
-        self._outbox.append(command)
+            waits = (item for item in self._outbox if not isinstance(item[1], Play | Mark))
+            self._outbox = deque([(now, command), *waits])
+        else:
+            self._outbox.append((now, command))
+        if not self._outbox:
+            return
         self._flushed.clear()
         self._wake.set()
+        if self._watch is None:
+            self._watch = self._loop.call_at(now + self._bounds.send_s, self._look_after)
+
+    def _post_audio(self, audio: bytes, sound: AgentSound, now: float) -> None:
+        size = sound.wire.frame_bytes(MESSAGE_MS)
+        for at in range(0, len(audio), size):
+            self._outbox.append((now, SendAudio(audio[at : at + size])))
+        self._waiting_bytes += len(audio)
+        limit_s = self._bounds.audio_s
+        if limit_s is not None and self._waiting_bytes > sound.wire.frame_bytes(limit_s * 1000):
+            self._drop_oldest(sound, sound.wire.frame_bytes(limit_s * 1000))
+
+    def _drop_oldest(self, sound: AgentSound, limit_bytes: int) -> None:
+        kept: deque[tuple[float, Command]] = deque()
+        for item in self._outbox:
+            if self._waiting_bytes > limit_bytes and isinstance(item[1], SendAudio):
+                self._waiting_bytes -= len(item[1].audio)
+                self.dropped_ms += sound.wire.ms(len(item[1].audio))
+            else:
+                kept.append(item)
+        self._outbox = kept
+
+    def _look_after(self) -> None:
+        """A peer that does not read is as gone as one that hung up; one timer per leg, not one per message."""
+        self._watch = None
+        waits = [self._outbox[0][0]] if self._outbox else []
+        if self._sending_since is not None:
+            waits.append(self._sending_since)
+        if not waits or self._patience is None:
+            return
+        gone_at = min(waits) + self._bounds.send_s
+        if self._loop.time() < gone_at:
+            self._watch = self._loop.call_at(gone_at, self._look_after)
+        else:
+            self._patience.reschedule(self._loop.time())
 
     async def write(self) -> None:
-        """Send what is posted, in order, until the connection is gone or closed."""
+        """Send what is posted, in order, until the connection is gone or closed; only one at a time does."""
+        if self._writing:
+            return
+        self._writing = True
+        try:
+            async with asyncio.timeout(None) as patience:
+                self._patience = patience
+                try:
+                    await self._send_outbox()
+                finally:
+                    self._patience = None
+        except (ConnectionError, TimeoutError):
+            await self._shut(1011, "what was sent was not read in time")
+        finally:
+            self._writing = False
+            self._flushed.set()
+            if self._watch is not None:
+                self._watch.cancel()
+                self._watch = None
+
+    async def _send_outbox(self) -> None:
         while not self._gone:
             while self._outbox and not self._gone:
                 command = self._take()
-                try:
-                    for message in self.codec.encode(command):
-                        await self._send(message)
-                except (ConnectionError, TimeoutError):
-                    # a peer that does not read is as gone as one that hung up
-                    self._gone = True
-                    await self._shut(1011, "the peer did not read in time")
+                for message in self.codec.encode(command):
+                    await self._wire.send(message)
+            self._sending_since = None
             self._flushed.set()
             if self._closing:
                 return
             self._wake.clear()
-            if not self._outbox and not self._gone:
-                await self._wake.wait()
-        self._flushed.set()
+            await self._wake.wait()
+
+    def _take(self) -> Command:
+        self._sending_since, command = self._outbox.popleft()
+        if not isinstance(command, SendAudio) or self._sound is None:
+            return command
+        # frames go out one by one as they come; only what already waits is merged
+        audio, most = command.audio, self._sound.wire.frame_bytes(MESSAGE_MS)
+        while self._outbox and isinstance(after := self._outbox[0][1], SendAudio):
+            if len(audio) + len(after.audio) > most:
+                break
+            audio += after.audio
+            self._outbox.popleft()
+        self._waiting_bytes -= len(audio)
+        return SendAudio(audio)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Flush and close, in bounded time; closing again does nothing."""
@@ -326,48 +268,37 @@ class WireLeg:
             return
         self._closing = True
         self._wake.set()
+        until = self._loop.time() + self._bounds.close_s
         try:
-            async with asyncio.timeout(self._bounds.close_s):
-                await self._flushed.wait()
+            if self._writing:
+                async with asyncio.timeout_at(until - self._bounds.close_s / 2):
+                    await self._flushed.wait()
         except TimeoutError:
             pass
-        await self._shut(code, reason)
+        finally:
+            await self._shut(code, reason, until)
 
-    async def _send(self, message: str | bytes) -> None:
-        async with asyncio.timeout(self._bounds.send_s):
-            await self._wire.send(message)
-
-    async def _shut(self, code: int, reason: str) -> None:
+    async def _shut(self, code: int, reason: str, until: float | None = None) -> None:
         self._gone = True
         self._wake.set()
         try:
-            async with asyncio.timeout(self._bounds.close_s):
+            async with asyncio.timeout_at(until or self._loop.time() + self._bounds.close_s):
                 await self._wire.close(code, reason)
         except (TimeoutError, ConnectionError):
             pass
 
-    def _take(self) -> Command:
-        command = self._outbox.popleft()
-        if not isinstance(command, SendAudio):
-            return command
-        audio = command.audio
-        # frames go out one by one as they come; only what already waits is merged
-        while self._outbox and isinstance(self._outbox[0], SendAudio) and len(audio) < MERGE_BYTES:
-            audio += self._outbox.popleft().audio  # type: ignore[attr-defined]
-        self._waiting_bytes -= len(audio)
-        return SendAudio(audio)
 
-    def _drop_oldest(self) -> None:
-        limit_s = self._bounds.audio_s
-        if limit_s is None or self._sound is None:
-            return
-        wire = self._sound.wire
-        while self._waiting_bytes > wire.frame_bytes(limit_s * 1000):
-            oldest = next(i for i, c in enumerate(self._outbox) if isinstance(c, SendAudio))
-            audio = self._outbox[oldest].audio  # type: ignore[attr-defined]
-            del self._outbox[oldest]
-            self._waiting_bytes -= len(audio)
-            self.dropped_ms += wire.ms(len(audio))
+class _Events:
+    """The reading of a leg; holds nothing, so that it may be dropped in the middle."""
+
+    def __init__(self, leg: WireLeg) -> None:
+        self._leg = leg
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> AnyEvent:
+        return await self._leg.next_event()
 
 
 class WebSocketLeg(WireLeg):
@@ -382,3 +313,9 @@ class WebSocketLeg(WireLeg):
         sound: AgentSound | None = None,
     ) -> None:
         super().__init__(WebSocketWire(socket), codec, bounds=bounds, sound=sound)
+
+
+def _ask_codec(codec: Codec, name: str, *arguments: object) -> list[Any]:
+    """What a codec says to something that not every dialect has words for: ``opening``, ``closed``, ``refuse``."""
+    method: Callable[..., list[Any]] | None = getattr(codec, name, None)
+    return method(*arguments) if method else []

@@ -1,0 +1,123 @@
+"""Wires: connections that carry messages, of whichever library or of none.
+
+Owns what each library calls the same thing. Knows no dialect and no bounds; those are the leg's.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Final, Protocol
+
+import aiohttp
+from aiohttp import web
+
+LOST_CODE: Final = 1006
+"""Code of a connection that broke, or that we broke off: nobody closed it."""
+CLOSE_REASON_BYTES: Final = 123
+"""What a close frame holds besides its code."""
+
+
+class Wire(Protocol):
+    """A connection that carries messages; any library, or none."""
+
+    close_code: int
+    """What the peer closed it with; 1006 without that."""
+    close_reason: str
+
+    async def receive(self) -> str | bytes | None:
+        """Wait for a message; None once the connection is gone, and as soon as `close` is called."""
+        ...
+
+    async def send(self, message: str | bytes) -> None:
+        """Send a message; raises ConnectionError when that is impossible."""
+        ...
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close; cancelling it breaks the connection off, closing again does nothing."""
+        ...
+
+
+class WebSocketWire:
+    """A WebSocket of aiohttp, server's or client's."""
+
+    def __init__(self, socket: web.WebSocketResponse | aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+        self.close_code = LOST_CODE
+        self.close_reason = ""
+
+    async def receive(self) -> str | bytes | None:
+        """Wait for a message; None once the connection is gone."""
+        message = await self._socket.receive()
+        if message.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}:
+            return message.data  # type: ignore[no-any-return]
+        if message.type is aiohttp.WSMsgType.CLOSE:
+            self.close_code = message.data or 1005
+            self.close_reason = str(message.extra or "")
+        elif message.type is aiohttp.WSMsgType.ERROR:
+            self.close_reason = str(message.data)  # such as a message over the limit
+        return None
+
+    async def send(self, message: str | bytes) -> None:
+        """Send a message; raises ConnectionError when the connection is gone."""
+        try:
+            if isinstance(message, str):
+                await self._socket.send_str(message)
+            else:
+                await self._socket.send_bytes(message)
+        except (aiohttp.ClientError, RuntimeError) as error:  # aiohttp's words for a closed socket
+            raise ConnectionError(str(error)) from error
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close with a code and as much of the reason as a close frame holds."""
+        try:
+            fitting = reason.encode()[:CLOSE_REASON_BYTES].decode(errors="ignore").encode()
+            await self._socket.close(code=code, message=fitting)
+        finally:
+            # aiohttp waits until what was written is read, which a peer that reads nothing never does
+            writer = self._socket._writer  # noqa: SLF001 - it has no public way to break a connection off
+            if writer is not None and writer.transport.get_write_buffer_size():
+                writer.transport.abort()
+
+
+class LocalSession(Protocol):
+    """An agent's session in this process, as `gateway.runtime.offline_session` gives it."""
+
+    close_code: int | None
+    close_reason: str
+
+    async def receive(self, text: str) -> None:
+        """Take a message."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        """Give its messages."""
+        ...
+
+    async def disconnect(self) -> None:
+        """The connection is gone."""
+        ...
+
+
+class LocalWire:
+    """A session in this process, as if it were a connection."""
+
+    def __init__(self, session: LocalSession) -> None:
+        self._session = session
+        self._messages = aiter(session)
+        self.close_code = LOST_CODE
+        self.close_reason = ""
+
+    async def receive(self) -> str | bytes | None:
+        """Wait for a message; None once the session is gone."""
+        try:
+            return await anext(self._messages)
+        except StopAsyncIteration:
+            self.close_code = self._session.close_code or LOST_CODE
+            self.close_reason = self._session.close_reason
+            return None
+
+    async def send(self, message: str | bytes) -> None:
+        """Hand over a message."""
+        await self._session.receive(message if isinstance(message, str) else message.decode())
+
+    async def close(self, code: int, reason: str) -> None:  # noqa: ARG002 - nobody reads them in one process
+        """Let the session know that nobody listens any more."""
+        await self._session.disconnect()
