@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 
 import pytest
+from figures import LINES
 
 HOW = "install it, or unset TALKPATH_REQUIRE to skip the tests that need it"
 
@@ -21,3 +22,11 @@ def require() -> Callable[[str], str]:
         pytest.skip(f"{program} is not on this machine; {HOW}")
 
     return find
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the end-to-end tests measured, for whoever reads the log of a run."""
+    if LINES:
+        terminalreporter.section("end to end: what was measured")
+        for line in LINES:
+            terminalreporter.write_line(line)
