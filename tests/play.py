@@ -21,6 +21,7 @@ from gateway.events import (
     CallStarted,
     Clear,
     Mark,
+    OpenAgent,
     Remember,
     ReplyAudio,
     ReplyEnded,
@@ -180,14 +181,18 @@ class Play:
     def talking(cls, call_terms: CallTerms | None = None, **options: Any) -> "Play":
         """A play that begins with both sides connected."""
         play = cls(call_terms, **options)
-        play.on(CallStarted(INFO))
+        play.on(CallStarted(INFO), OpenAgent(play.machine.agent))
         play.on(AgentReady("session-1"))
         return play
 
+    def is_in(self, phase: Phase) -> bool:
+        """Whether the conversation is in this phase."""
+        return self.machine.phase is phase
+
     @property
-    def phase(self) -> Phase:
-        """Phase of the conversation."""
-        return self.machine.phase
+    def has_deadline(self) -> bool:
+        """Whether the machine wants to be told when some time has come."""
+        return self.machine.deadline is not None
 
     def on(self, event: AnyEvent | Iterable[AnyEvent], *expected: Item) -> list[AnyCommand]:
         """Let one or more things happen now; compare what follows, unless nothing is expected by name.
@@ -204,7 +209,7 @@ class Play:
         """Let time pass: deadlines are kept, marks come back."""
         until = self.now + seconds
         commands: list[AnyCommand] = []
-        while self.phase is not Phase.ENDED:
+        while not self.is_in(Phase.ENDED):
             deadline = self.machine.deadline
             mark = self.far_end.returned(min(until, deadline if deadline is not None else until))
             if mark is not None:
@@ -224,8 +229,8 @@ class Play:
         """Let time pass until a phase is reached."""
         start = self.now
         commands: list[AnyCommand] = []
-        while self.phase is not phase:
-            assert self.now - start < limit_s, f"{self.phase} after {limit_s} s, not {phase}"
+        while not self.is_in(phase):
+            assert self.now - start < limit_s, f"{self.machine.phase} after {limit_s} s, not {phase}"
             deadline = self.machine.deadline
             commands += self.wait(max(0.001, (deadline or self.now + limit_s) - self.now), ...)
         return commands

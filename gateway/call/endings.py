@@ -37,8 +37,6 @@ class Ending:
             quiet: Whether nothing is said, nothing is on its way and nothing is waited for.
             confirmed: Whether the last thing heard was confirmed by a mark.
         """
-        if self.committed:
-            return None
         if now >= self._expires_at:
             return "unconfirmed"
         if not quiet:

@@ -84,7 +84,7 @@ class Ladder:
         return self._open(history)
 
     def _open(self, history: tuple[HeardLine, ...]) -> OpenAgent:
-        failures = self._tries + self._short_lives
+        failures = self._tries + max(0, self._short_lives - 1)  # the first loss is made good at once
         delay_s = min(0.25 * 2 ** (failures - 1), 5.0) if failures else 0.0
         if self._rung == "new":
             return OpenAgent(self.agent.name, after_s=delay_s, history=history)

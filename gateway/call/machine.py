@@ -316,6 +316,7 @@ class CallMachine(Conversation):
 
     def _tool_finished(self, event: ToolFinished, now: float) -> None:
         self._tools.finished(event)
+        self._watch.words(now)
         for reply_id in self._floor.replies:
             self._floor.sign(reply_id, now)
 
