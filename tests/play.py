@@ -189,7 +189,6 @@ class Play:
         """Whether the conversation is in this phase."""
         return self.machine.phase is phase
 
-    @property
     def has_deadline(self) -> bool:
         """Whether the machine wants to be told when some time has come."""
         return self.machine.deadline is not None

@@ -37,11 +37,11 @@ def test_a_call_waits_connects_and_talks() -> None:
     """A call that starts opens its first agent, and talks once that is ready."""
     play = Play()
     assert play.is_in(Phase.WAITING)
-    assert not play.has_deadline
+    assert not play.has_deadline()
     play.on(TimeReached())
     play.on(CallStarted(INFO), OpenAgent("main"))
     assert play.is_in(Phase.CONNECTING)
-    assert play.has_deadline
+    assert play.has_deadline()
     play.on(AgentReady("s"))
     assert play.is_in(Phase.TALKING)
     assert play.machine.agent == "main"
@@ -103,7 +103,7 @@ def test_a_caller_who_does_not_return_ends_the_call() -> None:
     assert play.is_in(Phase.CALLER_LOST)
     play.wait(0.2, CloseAgent(), HangUp("caller_lost"))
     assert play.is_in(Phase.ENDED)
-    assert not play.has_deadline
+    assert not play.has_deadline()
 
 
 def test_an_agent_lost_while_the_caller_is_away_is_opened_when_the_caller_returns() -> None:
