@@ -219,7 +219,6 @@ class CallMachine(Conversation):
         if not self._ending:
             self._out += self._wishes.reply(first_words)
         self._talked = True
-        self._cut_off = False
         self._catch_up.start(agent.rate, now)
 
     def _agent_lost(self, event: AgentLost | AgentRefused, now: float) -> None:

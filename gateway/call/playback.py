@@ -55,7 +55,8 @@ class PlaybackLedger:
         self._sent_ms = 0.0
         self._confirmed_ms = 0.0
         self._ear_ms = 0.0
-        self._dry_at = 0.0
+        self._dry_at = 0.0  # when the far end's buffer is empty, by marks
+        self._paced_at = 0.0  # the same by pace: marks only move it later, nothing plays faster
         self._open_marks: deque[MarkSent] = deque(maxlen=MOST_MARKS)
         self._marked_ms = 0.0
         self._first_mark_due = True
@@ -102,7 +103,7 @@ class PlaybackLedger:
             pass
         self._trusts_marks = True
         self._confirmed_ms = mark.position_ms
-        late_s = now + (self._sent_ms - mark.position_ms) / 1000 - self._dry_at
+        late_s = max(self._paced_at, now + (self._sent_ms - mark.position_ms) / 1000) - self._dry_at
         self._dry_at += late_s
         for later in self._open_marks:
             later.due_at += late_s
@@ -247,6 +248,7 @@ class PlaybackLedger:
         if sound.begins_at_ms is None:
             sound.begins_at_ms = self._sent_ms
         self._dry_at = max(self._dry_at, now) + piece.ms / 1000
+        self._paced_at = max(self._paced_at, now) + piece.ms / 1000
         self._sent_ms += piece.ms
         piece.ends_at_ms = sound.ends_at_ms = self._sent_ms
         sound.sent_ms += piece.ms
@@ -328,4 +330,4 @@ class PlaybackLedger:
         self._sent_ms = self._confirmed_ms = self._ear_ms = self._marked_ms = 0.0
         self._open_marks.clear()
         self._first_mark_due = True
-        self._dry_at = now
+        self._dry_at = self._paced_at = now

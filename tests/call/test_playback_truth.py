@@ -155,6 +155,15 @@ def test_marks_that_come_late_move_the_ear_later() -> None:
     assert play.items(ReplyHeard)[0].heard_ms == pytest.approx(220, abs=1)
 
 
+def test_marks_that_come_too_early_do_not_widen_the_lead() -> None:
+    """Nothing plays faster than real time, whatever a far end says."""
+    play = Play.talking(far_end=FarEnd(answers=False))
+    play.on(reply(9000))
+    for _ in range(5):
+        play.on([CallerHeard(mark.name) for mark in play.items(Mark)])
+    assert play.far_end.buffered_ms(play.now) <= 2020
+
+
 @pytest.mark.parametrize("name", ["", "0:", "0:²", "0:999999", "x:20", "0:20:1", "0:" + "9" * 400, "-1:20"])
 def test_marks_that_we_never_sent_mean_nothing(name: str) -> None:
     """A name that is not ours is ignored, whatever it looks like."""
