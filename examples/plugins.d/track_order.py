@@ -4,10 +4,10 @@ from gateway.contracts import Tool
 from gateway.errors import ToolError
 from gateway.hookspecs import hookimpl
 
-ORDERS = {"1001": "out for delivery", "1002": "in the oven"}
+ORDERS = {101: "out for delivery", 102: "in the oven"}
 
 
-async def track_order(order_id: str) -> dict[str, str]:
+async def track_order(order_id: int) -> dict[str, object]:
     """Say where an order is, given the number on its receipt. Ask the caller for the number first."""
     if order_id not in ORDERS:
         raise ToolError(f"there is no order {order_id}; ask the caller to read the number again")
