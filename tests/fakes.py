@@ -28,7 +28,7 @@ from gateway.contracts import (
     Tool,
     Upgrade,
 )
-from gateway.events import AnyCommand, AnyEvent
+from gateway.events import AnyCommand, AnyEvent, CallerPressed, Command, Event, Play, SendAudio
 from gateway.runtime.call import CallRunner
 from gateway.runtime.dial import Dialler
 from gateway.runtime.house import House
@@ -320,6 +320,18 @@ class Street:
 
 def fake_plan(call: AgentCall) -> Local:
     return Local("fake", None, VoiceAgentCodec(call), wire_audio(call))
+
+
+class PlainCodec:
+    """Writes a command as its wire name, sound as it is; reads keys."""
+
+    def decode(self, message: str | bytes) -> list[Event]:
+        return [CallerPressed(str(message))]
+
+    def encode(self, command: Command) -> list[str | bytes]:
+        if isinstance(command, SendAudio | Play):
+            return [command.audio]
+        return [type(command).__name__]
 
 
 def pcm_codec(query: str = "") -> PcmCodec:

@@ -270,9 +270,8 @@ class WireLeg:
         self._wake.set()
         until = self._loop.time() + self._bounds.close_s
         try:
-            if self._writing:
-                async with asyncio.timeout_at(until - self._bounds.close_s / 2):
-                    await self._flushed.wait()
+            async with asyncio.timeout_at(until - self._bounds.close_s / 2):
+                await self._flushed.wait()
         except TimeoutError:
             pass
         finally:

@@ -1,0 +1,173 @@
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import msgspec
+from aiohttp import web
+from fakes import PlainCodec, no_task_left, until
+
+from gateway.contracts import Codec
+from gateway.events import (
+    AnyEvent,
+    CallerPressed,
+    Play,
+)
+from gateway.runtime.legs import LegBounds, WebSocketLeg
+
+Handler = Callable[[web.WebSocketResponse], Awaitable[None]]
+
+
+# Real sockets
+
+
+@asynccontextmanager
+async def connected(
+    codec: Codec | None = None, *, max_bytes: int = 1 << 20, **bounds: float
+) -> AsyncIterator[tuple[WebSocketLeg, aiohttp.ClientWebSocketResponse, list[AnyEvent], asyncio.Event]]:
+    """A leg on a server's socket, read and written, with its client; the event says that the reading has ended."""
+    legs: list[WebSocketLeg] = []
+    events: list[AnyEvent] = []
+    over = asyncio.Event()
+
+    async def handle(request: web.Request) -> web.WebSocketResponse:
+        response = web.WebSocketResponse(compress=False, max_msg_size=max_bytes, timeout=1.0)
+        await response.prepare(request)
+        limits = LegBounds(**{"close_s": 1.0, **bounds})  # type: ignore[arg-type]
+        leg = WebSocketLeg(response, codec or PlainCodec(), bounds=limits)
+        legs.append(leg)
+        writer = asyncio.ensure_future(leg.write())
+        async for event in leg:
+            events.append(event)  # noqa: PERF401 - seen as they come
+        over.set()
+        await leg.close()
+        await asyncio.wait({writer})
+        assert writer.exception() is None
+        return response
+
+    app = web.Application()
+    app.router.add_get("/", handle)
+    server = web.AppRunner(app, shutdown_timeout=1)
+    with no_task_left():
+        await server.setup()
+        await web.TCPSite(server, "127.0.0.1", 0).start()
+        try:
+            async with aiohttp.ClientSession() as http:
+                client = await http.ws_connect(f"http://127.0.0.1:{server.addresses[0][1]}/", autoclose=False)
+                await until(lambda: legs)
+                yield legs[0], client, events, over
+                client._response.close()
+        finally:
+            await server.cleanup()
+        await asyncio.sleep(0)
+
+
+def tcp_of(client: aiohttp.ClientWebSocketResponse) -> Any:
+    return client._writer.transport
+
+
+async def ended(over: asyncio.Event, within_s: float) -> None:
+    async with asyncio.timeout(within_s):
+        await over.wait()
+
+
+async def test_peer_that_closes() -> None:
+    """A peer's close ends the reading with its code and reason."""
+    async with connected() as (leg, client, events, over):
+        await client.send_str("1")
+        await client.close(code=4001, message=b"enough")
+        await ended(over, 2)
+        assert events == [CallerPressed("1")]
+        assert (leg.close_code, leg.close_reason) == (4001, "enough")
+
+
+async def test_peer_that_resets() -> None:
+    """A peer that resets its connection ends the reading as lost."""
+    async with connected() as (leg, client, _, over):
+        raw = tcp_of(client).get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        tcp_of(client).abort()
+        await ended(over, 2)
+        assert leg.close_code == 1006
+        leg.post(Play("r1", b"1"))
+
+
+async def test_peer_that_vanishes_without_a_close() -> None:
+    """A connection that ends without a close is lost, not closed."""
+    async with connected() as (leg, client, _, over):
+        tcp_of(client).close()
+        await ended(over, 2)
+        assert leg.close_code == 1006
+
+
+async def test_peer_that_never_reads() -> None:
+    """A peer that never reads counts as gone in time, and its connection is broken off, not kept for ever."""
+    async with connected(send_s=0.2, close_s=0.2) as (leg, client, _, over):
+        tcp_of(client).pause_reading()
+        transport = leg._wire._socket._writer.transport  # type: ignore[attr-defined]
+        while leg.is_open:
+            leg.post(Play("r1", bytes(65_536)))
+            await asyncio.sleep(0.001)
+        await ended(over, 2)
+        await until(transport.is_closing)
+        await until(lambda: not transport.get_write_buffer_size())
+
+
+async def test_peer_that_never_answers_the_close() -> None:
+    """A peer that does not answer the close costs the time for closing, and the reading ends at once."""
+    async with connected(close_s=0.3) as (leg, client, _, over):
+        await client.send_str("1")
+        before = asyncio.get_running_loop().time()
+        closing = asyncio.ensure_future(leg.close(1000, "bye"))
+        await ended(over, 0.2)
+        await closing
+        assert asyncio.get_running_loop().time() - before < 1
+        message = await client.receive()
+        assert (message.type, message.data, message.extra) == (aiohttp.WSMsgType.CLOSE, 1000, "bye")
+
+
+async def test_message_over_the_limit() -> None:
+    """A message over the server's limit closes that connection with the code for it, and raises nothing."""
+    async with connected() as (leg, client, events, over):
+        await client.send_bytes(bytes(2 << 20))
+        await ended(over, 2)
+        assert events == []
+        assert leg.close_code == 1006
+        message = await client.receive()
+        assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1009)
+
+
+async def test_invalid_text() -> None:
+    """Text that is no UTF-8 closes that connection with the code for it."""
+    async with connected() as (_, client, _events, over):
+        await client.send_frame(b"\xff\xfe", aiohttp.WSMsgType.TEXT)
+        await ended(over, 2)
+        message = await client.receive()
+        assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1007)
+
+
+async def test_long_reason() -> None:
+    """A reason that is too long for a close frame is cut where a letter ends."""
+    async with connected() as (leg, client, _, over):
+        closing = asyncio.ensure_future(leg.close(1008, "é" * 200))
+        message = await client.receive()
+        assert message.extra == "é" * 61
+        await client.close()
+        await closing
+        await ended(over, 2)
+
+
+async def test_both_ways() -> None:
+    """Messages arrive unchanged and in order both ways."""
+    async with connected() as (leg, client, events, over):
+        for number in range(500):
+            await client.send_str(str(number))
+            leg.post(Play("r1", msgspec.json.encode(number)))
+        for number in range(500):
+            assert msgspec.json.decode(await client.receive_bytes()) == number
+        await client.close()
+        await ended(over, 2)
+        assert events == [CallerPressed(str(number)) for number in range(500)]
