@@ -13,6 +13,7 @@ import msgspec
 import pytest
 import typer
 import yaml
+from speech import hearing_needed
 
 from gateway import cli
 from gateway.agents.offline import load_script
@@ -21,7 +22,6 @@ from gateway.contracts import Upgrade
 from gateway.errors import WireError
 from gateway.events import CallInfo, Clear, EndingAsked, NoteAsked, Play, ReplyAsked, RunTool, wire_name
 from gateway.observers import log as call_log
-from gateway.runtime import hearing
 from gateway.runtime.config import load_generation, load_settings
 from gateway.runtime.house import LiveCall
 from gateway.runtime.inbox import Inbox
@@ -331,13 +331,12 @@ def test_the_example_adapter_speaks_the_wire_of_its_vectors() -> None:
         codec.decode("nonsense")
 
 
+@hearing_needed
 @pytest.mark.usefixtures("environment")
 async def test_the_example_client_holds_a_conversation(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The raw PCM client says a recording after the greeting, is answered, and keeps what a person would have heard."""
-    if not hearing.available():
-        pytest.skip("pocketsphinx is not installed; pip install 'talkpath[offline]'")
     file = tmp_path / "gateway.yaml"
     file.write_text(
         "server: {port: 0, admin_port: 0}\n"
