@@ -82,6 +82,7 @@ def prove(sequences: int) -> None:
     any_tape()
 
 
+@pytest.mark.no_cover  # tracing would take five minutes; the plays show the branches
 @pytest.mark.timeout(600)
 def test_what_must_hold_holds_in_any_order_of_events() -> None:
     """Whatever both sides and the house send, and when: every call keeps the rules and comes to an end."""
@@ -89,6 +90,7 @@ def test_what_must_hold_holds_in_any_order_of_events() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.timeout(3600)
 def test_what_must_hold_holds_in_many_more_orders_of_events() -> None:
     """The same, ten times as often."""

@@ -1,7 +1,7 @@
 """The table of phases, row by row."""
 
 import pytest
-from play import INFO, Clip, Play, reply, terms
+from play import INFO, Clip, Play, caller_audio, reply, terms
 
 from gateway.call.conversation import Phase
 from gateway.contracts import AgentTerms
@@ -11,6 +11,7 @@ from gateway.events import (
     AgentReady,
     AgentRefused,
     CallEnded,
+    CallerForwarded,
     CallerLeft,
     CallerLost,
     CallerReturned,
@@ -194,6 +195,12 @@ def test_what_cannot_happen_is_counted_and_ignored() -> None:
     assert play.machine.anomalies == 5
     play.on(AgentReady("s"))
     play.on(AgentReady("s"))
-    assert play.machine.anomalies == 6
+    play.on([CallerLost("1006"), CallerLost("again"), caller_audio(), CallerForwarded("{}")])
+    assert play.machine.anomalies == 8
+    play.on(AgentLost("1006"))
+    play.on(CallerReturned(INFO), OpenAgent("main", "token"))
+    play.on(CallerForwarded("{}"))
+    play.wait(0.75, Clip("hold", 2020.0))
+    assert play.machine.anomalies == 8
     with pytest.raises(AssertionError, match="no agent was asked for"):
         Play.talking().on(AgentReady("s"))
