@@ -59,3 +59,23 @@ def heard_of_clip_ms(clip: bytes, heard: bytes) -> float:
     frames = [clip[at : at + FRAME_BYTES] for at in range(0, len(clip) - FRAME_BYTES, FRAME_BYTES)]
     telling = {frame for frame in frames if level_dbfs(frame, MULAW_8K) >= AUDIBLE_DBFS}
     return 20.0 * sum(heard.count(frame) for frame in telling)
+
+
+def gaps_in(sound: bytes, heard: bytes, audio: AudioFormat) -> list[tuple[float, float]]:
+    """Where a sound that was heard in order was interrupted by silence: milliseconds of it before, and the gap's."""
+    step = audio.frame_bytes(5)
+    found: list[tuple[float, float]] = []
+    ear = heard.find(sound[:step])
+    assert ear >= 0, "its beginning was not heard"
+    at = 0
+    while at < len(sound):
+        piece = sound[at : at + step]
+        if heard[ear : ear + len(piece)] != piece:
+            short = next(n for n in range(len(piece)) if heard[ear + n] != piece[n])
+            next_ear = heard.find(piece[short:], ear + short)
+            assert next_ear >= 0, f"from {audio.ms(at):.0f} ms on it was not heard"
+            found.append((audio.ms(at), audio.ms(next_ear - ear - short)))
+            ear = next_ear - short
+        at += len(piece)
+        ear += len(piece)
+    return found
