@@ -26,6 +26,9 @@ class OfflineAgentSettings(AgentSettings, frozen=True, kw_only=True):
     profile: Literal["realtime", "burst"] = "realtime"
     """Whether it sends a reply at the pace of speech, or all at once."""
 
+    tools: tuple[str, ...] = ("hang_up",)
+    """Names of the tools that its script may call; its goodbyes end the call by `hang_up`."""
+
     def __post_init__(self) -> None:
         """Refuse a session that its dialect does not have.
 

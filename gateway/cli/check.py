@@ -12,6 +12,7 @@ from gateway.errors import ConfigError, PluginError
 from gateway.runtime.config import load_generation
 from gateway.runtime.plugins import Generation
 from gateway.runtime.routing import ConfiguredRoutes, ladder
+from gateway.runtime.without_effect import without_effect
 from gateway.settings import MatchSettings, RouteSettings
 
 Config = Annotated[
@@ -46,6 +47,8 @@ def check(*, config: Config = None, json: Json = False) -> None:
     console.print(f"Configuration: {generation.source or 'built-in'}", soft_wrap=True, markup=False)
     console.print(routes_table(generation))
     console.print(f"Adapters: {', '.join(generation.settings.adapters)}", soft_wrap=True, markup=False)
+    for note in without_effect(generation.settings):
+        console.print(f"Note: {note}", soft_wrap=True, markup=False)
     console.print(f"Plugins: {', '.join(generation.plugins)}", soft_wrap=True, markup=False)
 
 
@@ -56,6 +59,7 @@ def summary(generation: Generation) -> dict[str, Any]:
         "routes": [describe_route(route, generation) for route in generation.settings.routes],
         "adapters": list(generation.settings.adapters),
         "plugins": list(generation.plugins),
+        "notes": without_effect(generation.settings),
     }
 
 

@@ -14,6 +14,7 @@ from gateway.cli.check import Config, routes_table
 from gateway.errors import ConfigError, PluginError
 from gateway.runtime.config import load_generation
 from gateway.runtime.plugins import Generation
+from gateway.runtime.without_effect import without_effect
 
 Host = Annotated[str | None, typer.Option(help="Address of the public port, instead of server.host.")]
 Port = Annotated[
@@ -73,6 +74,8 @@ def _run(generation: Generation) -> None:
         known_as = f", to carriers {public_url}" if public_url else ""
         typer.echo(f"Talkpath listens on {bound.url}{known_as}, admin {bound.admin_url}")
         _show_routes(generation)
+        for note in without_effect(generation.settings):
+            typer.echo(f"Note: {note}")
         if sentence := missing_hearing(generation.settings):
             typer.echo(sentence)
         sys.stdout.flush()

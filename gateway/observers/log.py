@@ -12,6 +12,7 @@ from typing import Any, Final
 from gateway.contracts import CallTerms, Observer, ObserverKind
 from gateway.events import (
     AgentLost,
+    AgentReady,
     AgentRefused,
     AgentWarned,
     CallEnded,
@@ -22,6 +23,7 @@ from gateway.events import (
     Entry,
     GapClosed,
     Oddity,
+    OpenAgent,
     Remember,
     WatchdogFired,
 )
@@ -55,13 +57,23 @@ def mask_numbers(text: str) -> str:
 class CallLog:
     """Writes one call's lines."""
 
-    wants: tuple[type, ...] = (CallStarted, CallerLost, AgentLost, AgentRefused, AgentWarned, Remember)
+    wants: tuple[type, ...] = (
+        CallStarted,
+        CallerLost,
+        OpenAgent,
+        AgentReady,
+        AgentLost,
+        AgentRefused,
+        AgentWarned,
+        Remember,
+    )
 
     def __init__(self, info: CallInfo, terms: CallTerms) -> None:
         self._info = info
         self._terms = terms
         self._began_at: float | None = None
         self._last_at = 0.0
+        self._opening: OpenAgent | None = None
         self._anomalies = 0
         self._ended = False
 
@@ -74,7 +86,12 @@ class CallLog:
             case CallStarted():
                 self._start()
             case CallerLost(reason=reason):
-                self._anomaly("caller.lost", reason=reason)
+                if not self._terms.closing_leaves:  # else it is how clients of this dialect leave
+                    self._anomaly("caller.lost", reason=reason)
+            case OpenAgent() as opening:
+                self._opening = opening
+            case AgentReady(session_id=session_id):
+                self._ready(session_id)
             case AgentLost(reason=reason, remedy=remedy):
                 self._anomaly("agent.lost", reason=reason, remedy=remedy)
             case AgentRefused(code=code, remedy=remedy):
@@ -116,6 +133,10 @@ class CallLog:
             callee=mask_number(info.callee),
             audio=f"{terms.audio.encoding}@{terms.audio.rate_hz}",
         )
+
+    def _ready(self, session_id: str) -> None:
+        agent, rung = (self._opening.agent, self._opening.rung) if self._opening else ("", "")
+        self._write(logging.INFO, "agent.ready", agent=agent, rung=rung, session_id=session_id)
 
     def _end(self, reason: str, detail: str = "") -> None:
         self._ended = True

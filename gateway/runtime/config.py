@@ -167,7 +167,10 @@ class _Loading:
                 )
             folder = str(found)
         plugins = PluginsSettings(disabled=settings.plugins.disabled, folder=folder)
-        return msgspec.structs.replace(settings, plugins=plugins)
+        records = settings.records
+        if records.path:
+            records = msgspec.structs.replace(records, path=str(self._folder / records.path))
+        return msgspec.structs.replace(settings, plugins=plugins, records=records)
 
     def _owned_sections(self, plain: Settings, plugins: Plugins) -> Settings:
         kinds, dialects = plugins.agents(plain), plugins.adapters(plain)

@@ -45,6 +45,15 @@ class ToolConfig(msgspec.Struct, frozen=True):
     name: str
     timeout_s: float
     hold: bool
+    texts: frozenset[str] = frozenset()
+    """Names of the parameters that are declared as strings."""
+
+    def typed(self, arguments: Json) -> Json:
+        """The arguments as declared: a number that was heard is written out where a string is wanted."""
+        return {
+            name: str(value) if name in self.texts and _is_number(value) else value
+            for name, value in arguments.items()
+        }
 
 
 class SessionConfig:
@@ -174,10 +183,21 @@ class SessionConfig:
     def tools(self) -> dict[str, ToolConfig]:
         """The tools that the client answers, by name."""
         return {
-            tool["name"]: ToolConfig(tool["name"], tool["timeout_seconds"], tool["execution_mode"] == "hold")
+            tool["name"]: ToolConfig(
+                tool["name"],
+                tool["timeout_seconds"],
+                tool["execution_mode"] == "hold",
+                frozenset(name for name, kind in _properties(tool).items() if kind == "string"),
+            )
             for tool in self._config["tools"]
             if tool["http"] is None
         }
+
+
+def _properties(tool: Json) -> Json:
+    """The declared type of each parameter, where it has one."""
+    properties = (tool["parameters"] or {}).get("properties", {})
+    return {name: shape.get("type") for name, shape in properties.items() if isinstance(shape, dict)}
 
 
 def _immutable(path: str) -> Refused:

@@ -329,7 +329,7 @@ class Conversation:
         if tool.hold:
             self._not_held.clear()
         self._at(call_id, tool.timeout_s, lambda: self._answer(call_id, "", failed=True))
-        self.send("tool.call", call_id=call_id, name=name, arguments=arguments)
+        self.send("tool.call", call_id=call_id, name=name, arguments=tool.typed(arguments))
 
     def _take_result(self, received: dict[str, Any]) -> bool:
         call_id, result = received.get("call_id"), received.get("result")

@@ -1,15 +1,18 @@
 import logging
 
+import msgspec
 import pytest
 
 from gateway.audio import MULAW_8K
 from gateway.contracts import AgentTerms, CallTerms
 from gateway.events import (
     AgentLost,
+    AgentReady,
     AgentRefused,
     AnyCommand,
     AnyEvent,
     CallEnded,
+    CallerLost,
     CallInfo,
     CallStarted,
     EndingSettled,
@@ -17,6 +20,7 @@ from gateway.events import (
     GapClosed,
     NoteTaken,
     Oddity,
+    OpenAgent,
     Remember,
     UserSaid,
     WatchdogFired,
@@ -27,10 +31,12 @@ INFO = CallInfo("c1", "twilio", MULAW_8K, caller="+14155235309", callee="+442071
 TERMS = CallTerms(agents=(AgentTerms("main"),), audio=MULAW_8K, route="default")
 
 
-def lines(caplog: pytest.LogCaptureFixture, *items: AnyEvent | AnyCommand) -> list[str]:
+def lines(
+    caplog: pytest.LogCaptureFixture, *items: AnyEvent | AnyCommand, terms: CallTerms = TERMS
+) -> list[str]:
     caplog.set_level(logging.INFO, "talkpath.calls")
     [kind] = register_observers()
-    observer = kind.watch(INFO, TERMS)
+    observer = kind.watch(INFO, terms)
     assert isinstance(observer, CallLog)
     for at, item in enumerate(items):
         if isinstance(item, observer.wants):
@@ -49,6 +55,21 @@ def test_a_call_has_a_line_for_its_start_and_its_end(caplog: pytest.LogCaptureFi
     assert end == "call.ended call_id=c1 reason=caller_left duration_s=1.0 anomalies=0"
     fields = vars(caplog.records[1])["fields"]
     assert (vars(caplog.records[1])["event"], fields["reason"]) == ("call.ended", "caller_left")
+
+
+def test_every_agent_that_takes_the_call_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    """Also one that takes over before any other was ever reached, with the provider's id of its session."""
+    said = lines(
+        caplog, OpenAgent("main"), AgentLost("refused", "retry"), OpenAgent("spare"), AgentReady("sess_1")
+    )
+    assert "agent.ready call_id=c1 agent=spare rung=new session_id=sess_1" in said
+
+
+def test_a_client_that_leaves_by_closing_is_no_anomaly(caplog: pytest.LogCaptureFixture) -> None:
+    """Where a closed socket ends the call, closing it is how callers hang up."""
+    leaves = msgspec.structs.replace(TERMS, closing_leaves=True)
+    said = lines(caplog, CallerLost("closed"), Remember(CallEnded("caller_left")), terms=leaves)
+    assert said == ["call.ended call_id=c1 reason=caller_left duration_s=1.0 anomalies=0"]
 
 
 def test_each_anomaly_has_a_line_without_content(caplog: pytest.LogCaptureFixture) -> None:
