@@ -9,6 +9,7 @@ from collections import deque
 from typing import Protocol
 
 from gateway.events import AnyEvent
+from gateway.runtime.bell import Bell
 
 
 class Source(Protocol):
@@ -26,7 +27,7 @@ class Inbox:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._events: deque[tuple[AnyEvent, Source | None]] = deque()
-        self._filled = asyncio.Event()
+        self._filled = Bell()
         self._room = asyncio.Event()
         self._room.set()
         self._closed = False
@@ -48,7 +49,7 @@ class Inbox:
         """Append an event of the house."""
         if not self._closed:
             self._events.append((event, source))
-            self._filled.set()
+            self._filled.ring()
 
     def close(self) -> None:
         """Nobody reads any more: whoever waits for room goes on, and what comes is forgotten."""
@@ -62,12 +63,12 @@ class Inbox:
             return False
         self.close()
         self._fault = fault
-        self._filled.set()
+        self._filled.ring()
         return True
 
     def wake(self) -> None:
         """Let `get` return without an event: the time has come to look at the clock."""
-        self._filled.set()
+        self._filled.ring()
 
     async def get(self) -> AnyEvent | None:
         """Wait for the next event; None after `wake`, and when what came does not count any more.
@@ -76,7 +77,6 @@ class Inbox:
             Exception: what was given to `fail`.
         """
         if not self._events and self._fault is None:
-            self._filled.clear()
             await self._filled.wait()
         if self._fault is not None:
             raise self._fault

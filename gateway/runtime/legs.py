@@ -13,10 +13,12 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from gateway.commands import Clear, Command, Mark, Play, SendAudio
 from gateway.contracts import Codec
 from gateway.errors import WireError
-from gateway.events import AnyEvent, Clear, Command, Mark, Play, SendAudio
+from gateway.events import AnyEvent
 from gateway.runtime.agent_sound import AgentSound
+from gateway.runtime.bell import Bell
 from gateway.runtime.wires import LocalSession, LocalWire, WebSocketWire, Wire
 
 __all__ = ["LegBounds", "LocalSession", "LocalWire", "WebSocketLeg", "WebSocketWire", "Wire", "WireLeg"]
@@ -70,11 +72,14 @@ class WireLeg:
         # Writing
         self._outbox: deque[tuple[float, Command]] = deque()
         self._waiting_bytes = 0
+        wire_audio, limit_s = (sound.wire if sound else None), self._bounds.audio_s
+        self._message_bytes = wire_audio.frame_bytes(MESSAGE_MS) if wire_audio else 0
+        self._limit_bytes = wire_audio.frame_bytes(limit_s * 1000) if wire_audio and limit_s else None
         self._writing = False
         self._sending_since: float | None = None
         self._patience: asyncio.Timeout | None = None
         self._watch: asyncio.TimerHandle | None = None
-        self._wake = asyncio.Event()
+        self._wake = Bell()
         self._flushed = asyncio.Event()
         self._flushed.set()
         self._closing = self._gone = False
@@ -141,7 +146,7 @@ class WireLeg:
 
     def _end_reading(self) -> None:
         self._over = self._gone = True
-        self._wake.set()
+        self._wake.ring()
         self._read.extend(_ask_codec(self.codec, "closed", self.close_code, self.close_reason))
 
     async def _answer(self, sentence: str) -> None:
@@ -167,7 +172,7 @@ class WireLeg:
             return
         now = self._loop.time()
         if isinstance(command, SendAudio) and self._sound:
-            self._post_audio(self._sound.convert(command.audio), self._sound, now)
+            self._post_audio(command, self._sound, now)
         elif isinstance(command, Clear):
             # what waits here was never sent: the clear must not queue behind it
             waits = (item for item in self._outbox if not isinstance(item[1], Play | Mark))
@@ -177,18 +182,21 @@ class WireLeg:
         if not self._outbox:
             return
         self._flushed.clear()
-        self._wake.set()
+        self._wake.ring()
         if self._watch is None:
             self._watch = self._loop.call_at(now + self._bounds.send_s, self._look_after)
 
-    def _post_audio(self, audio: bytes, sound: AgentSound, now: float) -> None:
-        size = sound.wire.frame_bytes(MESSAGE_MS)
-        for at in range(0, len(audio), size):
-            self._outbox.append((now, SendAudio(audio[at : at + size])))
+    def _post_audio(self, command: SendAudio, sound: AgentSound, now: float) -> None:
+        audio = sound.convert(command.audio)
+        size = self._message_bytes
+        if audio is command.audio and len(audio) <= size:
+            self._outbox.append((now, command))
+        else:
+            for at in range(0, len(audio), size):
+                self._outbox.append((now, SendAudio(audio[at : at + size])))
         self._waiting_bytes += len(audio)
-        limit_s = self._bounds.audio_s
-        if limit_s is not None and self._waiting_bytes > sound.wire.frame_bytes(limit_s * 1000):
-            self._drop_oldest(sound, sound.wire.frame_bytes(limit_s * 1000))
+        if self._limit_bytes is not None and self._waiting_bytes > self._limit_bytes:
+            self._drop_oldest(sound, self._limit_bytes)
 
     def _drop_oldest(self, sound: AgentSound, limit_bytes: int) -> None:
         kept: deque[tuple[float, Command]] = deque()
@@ -245,7 +253,6 @@ class WireLeg:
             self._flushed.set()
             if self._closing:
                 return
-            self._wake.clear()
             await self._wake.wait()
 
     def _take(self) -> Command:
@@ -253,21 +260,21 @@ class WireLeg:
         if not isinstance(command, SendAudio) or self._sound is None:
             return command
         # frames go out one by one as they come; only what already waits is merged
-        audio, most = command.audio, self._sound.wire.frame_bytes(MESSAGE_MS)
+        audio = command.audio
         while self._outbox and isinstance(after := self._outbox[0][1], SendAudio):
-            if len(audio) + len(after.audio) > most:
+            if len(audio) + len(after.audio) > self._message_bytes:
                 break
             audio += after.audio
             self._outbox.popleft()
         self._waiting_bytes -= len(audio)
-        return SendAudio(audio)
+        return command if audio is command.audio else SendAudio(audio)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Flush and close, in bounded time; closing again does nothing."""
         if self._closing:
             return
         self._closing = True
-        self._wake.set()
+        self._wake.ring()
         until = self._loop.time() + self._bounds.close_s
         try:
             async with asyncio.timeout_at(until - self._bounds.close_s / 2):
@@ -279,7 +286,7 @@ class WireLeg:
 
     async def _shut(self, code: int, reason: str, until: float | None = None) -> None:
         self._gone = True
-        self._wake.set()
+        self._wake.ring()
         try:
             async with asyncio.timeout_at(until or self._loop.time() + self._bounds.close_s):
                 await self._wire.close(code, reason)
