@@ -14,7 +14,6 @@ import msgspec
 
 from gateway.audio import MULAW_8K
 from gateway.call.machine import CallMachine
-from gateway.contracts import AgentTerms, CallTerms
 from gateway.events import (
     AgentReady,
     AnyEvent,
@@ -26,6 +25,7 @@ from gateway.events import (
     ReplyStarted,
     TimeReached,
 )
+from gateway.terms import AgentTerms, CallTerms
 
 BUDGET_US: Final = 3.0
 ROUNDS: Final = 7

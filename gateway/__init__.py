@@ -4,7 +4,6 @@ from gateway.contracts import (
     Adapter,
     AgentCall,
     AgentKind,
-    CallHandle,
     Codec,
     Dial,
     Document,
@@ -15,13 +14,13 @@ from gateway.contracts import (
     Observer,
     ObserverKind,
     Route,
-    Tool,
     Upgrade,
     Visit,
 )
 from gateway.errors import ConfigError, PluginError, ToolError, WireError
 from gateway.hookspecs import hookimpl
 from gateway.settings import AdapterSettings, AgentSettings, Secret, Secrets, Settings
+from gateway.tools import CallHandle, Tool
 
 __all__ = [
     "Adapter",

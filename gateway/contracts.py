@@ -4,17 +4,18 @@ Owns interfaces and the values that pass between them. Refuses behaviour, beyond
 itself.
 """
 
-import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from typing import Any, Literal, Protocol, get_type_hints
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any, Literal, Protocol
 
-import msgspec
 from msgspec import Struct
 
 from gateway.audio import AudioFormat
+from gateway.commands import Command, Entry, OpenAgent
 from gateway.errors import PluginError
-from gateway.events import CallInfo, Command, Entry, Event, OpenAgent
+from gateway.events import CallInfo, Event
 from gateway.settings import AdapterSettings, AgentSettings, RegionSettings, RouteSettings, Settings
+from gateway.terms import CallTerms
+from gateway.tools import Tool
 
 # Wires
 
@@ -207,7 +208,7 @@ class AgentCall(Struct, frozen=True):
     """The address book of its region."""
     info: CallInfo
     """Who calls whom."""
-    tools: tuple["Tool", ...]
+    tools: tuple[Tool, ...]
     """The tools that it may call."""
     opening: OpenAgent
     """The command that asks for it."""
@@ -257,71 +258,6 @@ class AgentKind(Struct, frozen=True):
     """Whether audio leaves this process, so that the region's address book applies."""
 
 
-# What the machine is told
-
-
-class AgentTerms(Struct, frozen=True):
-    """What the conversation needs to know of an agent."""
-
-    name: str
-    """Name in the configuration."""
-    region: str = ""
-    """Its region; empty for agents in this process."""
-    tool_results: Literal["immediate", "after_reply"] = "immediate"
-    """When results are sent."""
-    keep_s: float = 5.0
-    """Newest seconds of the caller kept while it is away."""
-    rate: float = 1.5
-    """Speed of catching up."""
-    ready_s: float = 10.0
-    """Longest time until its session is ready."""
-    tries: int = 3
-    """Attempts before the next agent."""
-    resume_s: float = 25.0
-    """How long resuming is tried; 0 when it cannot resume."""
-    deaf_s: float = 12.0
-    """Seconds of unanswered voice until its session is replaced."""
-    stalled_reply_s: float = 15.0
-    """Silence of an unfinished reply until it counts as ended."""
-    interruptible: bool = True
-    """False when the session says ``interrupt_response: false``."""
-
-
-class CallTerms(Struct, frozen=True):
-    """Everything that the machine of one call knows of the world; in the journal's first entry."""
-
-    agents: tuple[AgentTerms, ...]
-    """The ladder: the route's agent, then its fallbacks."""
-    audio: AudioFormat
-    """Format of the call."""
-    route: str = ""
-    """Name of the route."""
-    marks: bool = False
-    """Whether the far end says what it has played."""
-    clears: bool = False
-    """Whether the far end can drop what it has buffered."""
-    lead_ms: float = 200.0
-    """How far ahead of the caller's ear we send."""
-    closing_leaves: bool = False
-    """Whether a broken connection of the caller ends the call."""
-    dtmf: Literal["ignore", "text"] = "ignore"
-    """Whether the agent is told which keys were pressed."""
-    client_may: frozenset[str] = frozenset()
-    """Session fields that a client of the Voice Agent API may set."""
-    cancellable: frozenset[str] = frozenset()
-    """Names of tools that may be cut short."""
-    clips: Mapping[str, float] = {}
-    """House sounds by name, with their length in milliseconds."""
-    call_s: float = 3600.0
-    """Longest call."""
-    silence_s: float = 60.0
-    """Longest time in which nobody says anything."""
-    return_s: float = 30.0
-    """How long a call waits for its caller."""
-    goodbye_s: float = 20.0
-    """How long an ending waits for the last words."""
-
-
 class Route(Struct, frozen=True):
     """Where a call goes, and why."""
 
@@ -331,98 +267,6 @@ class Route(Struct, frozen=True):
     """Names of its agents, in the order in which they are tried."""
     why: str
     """For people."""
-
-
-# Tools
-
-
-class CallHandle(Protocol):
-    """What a tool may do to the call it runs for; safe to use from any thread."""
-
-    info: CallInfo
-
-    def hang_up(self, reason: str = "") -> None:
-        """End the call once the last words were heard."""
-        ...
-
-    def transfer(self, target: str) -> None:
-        """Hand the caller to another number once the last words were heard."""
-        ...
-
-    def say(self, instructions: str) -> None:
-        """Ask the agent to say something, in words of its own."""
-        ...
-
-    def configure(self, **session: Any) -> None:
-        """Change the agent's session from here on, such as ``system_prompt`` or ``tools``."""
-        ...
-
-    def note(self, text: str) -> None:
-        """Leave a note in the call's journal."""
-        ...
-
-
-class Tool(Struct, frozen=True):
-    """A function that an agent may call."""
-
-    name: str
-    """1 to 64 letters, digits, ``_`` and ``-``."""
-    description: str
-    """Says when to call it; the agent reads it."""
-    arguments: type[Struct]
-    """Struct of its arguments; validated before it runs."""
-    run: Callable[..., Awaitable[Any]]
-    """The function; gets the arguments by name, and ``call`` when `takes_call`."""
-    timeout_s: float = 10.0
-    """Longest run."""
-    cancellable: bool = False
-    """Whether it may be cut short when nobody waits for it any more."""
-    takes_call: bool = False
-    """Whether it gets the call's handle as ``call``."""
-
-    @classmethod
-    def of(
-        cls, function: Callable[..., Awaitable[Any]], *, timeout_s: float = 10.0, cancellable: bool = False
-    ) -> "Tool":
-        """Make a tool of a coroutine function: docstring is description, signature is schema.
-
-        Raises:
-            PluginError: when it is not a coroutine function, has no docstring, or an argument has no type.
-        """
-        name = function.__name__
-        if not inspect.iscoroutinefunction(function):
-            raise PluginError(f"tool {name!r} is not a coroutine function; write `async def {name}`")
-        if not (description := inspect.getdoc(function)):
-            raise PluginError(f"tool {name!r} has no docstring; say in one sentence when to call it")
-        hints = get_type_hints(function, include_extras=True)
-        fields: list[Any] = []
-        for parameter in inspect.signature(function).parameters.values():
-            if parameter.name == "call":
-                continue
-            if parameter.name not in hints:
-                raise PluginError(f"argument {parameter.name!r} of tool {name!r} has no type; add one")
-            kind = hints[parameter.name]
-            optional = parameter.default is not parameter.empty
-            fields.append((parameter.name, kind, parameter.default) if optional else (parameter.name, kind))
-        return cls(
-            name=name,
-            description=description,
-            arguments=msgspec.defstruct(name, fields, forbid_unknown_fields=True, kw_only=True),
-            run=function,
-            timeout_s=timeout_s,
-            cancellable=cancellable,
-            takes_call="call" in inspect.signature(function).parameters,
-        )
-
-    def schema(self) -> dict[str, Any]:
-        """JSON Schema of the arguments: one object, without references."""
-        (_,), definitions = msgspec.json.schema_components([self.arguments])
-        schema = definitions[self.arguments.__name__]
-        return {
-            "type": "object",
-            "properties": schema.get("properties", {}),
-            "required": schema.get("required", []),
-        }
 
 
 # Observers and the store

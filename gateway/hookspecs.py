@@ -8,9 +8,10 @@ from typing import Final
 
 import pluggy
 
-from gateway.contracts import Adapter, AgentKind, ObserverKind, Route, Tool
+from gateway.contracts import Adapter, AgentKind, ObserverKind, Route
 from gateway.events import CallInfo
 from gateway.settings import Settings
+from gateway.tools import Tool
 
 PROJECT: Final = "talkpath"
 """Name of the entry-point group and of the markers."""

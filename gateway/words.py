@@ -7,7 +7,8 @@ and the prompt of a rebuilt session all come from here, so that they agree.
 
 from typing import Final
 
-from gateway.events import AgentSaid, ReplyHeard
+from gateway.commands import ReplyHeard
+from gateway.events import AgentSaid
 
 MAX_CHARACTERS: Final = 20_000
 """Longest reply that is kept, about twenty minutes of speech; what an agent sends beyond it is dropped."""

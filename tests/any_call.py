@@ -8,19 +8,34 @@ from play import FarEnd, terms
 from gateway.audio import MULAW_8K
 from gateway.call.conversation import Phase
 from gateway.call.machine import CallMachine
-from gateway.contracts import AgentTerms, CallTerms
-from gateway.events import (
+from gateway.commands import (
     AbandonTool,
+    AnyCommand,
+    AskReply,
+    CallEnded,
+    Clear,
+    CloseAgent,
+    Configure,
+    Forward,
+    HangUp,
+    Mark,
+    OpenAgent,
+    Play,
+    PlayClip,
+    Remember,
+    ReplyHeard,
+    RunTool,
+    SendAudio,
+    SendResult,
+)
+from gateway.events import (
     AgentForwarded,
     AgentLost,
     AgentReady,
     AgentRefused,
     AgentSaid,
     AgentWarned,
-    AnyCommand,
     AnyEvent,
-    AskReply,
-    CallEnded,
     CallerAnsweredTool,
     CallerAudio,
     CallerConfigured,
@@ -33,29 +48,15 @@ from gateway.events import (
     CallerReturned,
     CallInfo,
     CallStarted,
-    Clear,
-    CloseAgent,
     ConfigurationAsked,
-    Configure,
     ControlAnswered,
     EndingAsked,
-    Forward,
-    HangUp,
-    Mark,
     NoteAsked,
-    OpenAgent,
-    Play,
-    PlayClip,
     Remedy,
-    Remember,
     ReplyAsked,
     ReplyAudio,
     ReplyEnded,
-    ReplyHeard,
     ReplyStarted,
-    RunTool,
-    SendAudio,
-    SendResult,
     SpeechStarted,
     SpeechStopped,
     StopRequested,
@@ -64,6 +65,7 @@ from gateway.events import (
     ToolFinished,
     UserSaid,
 )
+from gateway.terms import AgentTerms, CallTerms
 
 INFO = CallInfo("call-1", "twilio", MULAW_8K)
 STEP_BYTES = 3

@@ -16,19 +16,9 @@ from gateway.adapters.twilio import TwilioCodec
 from gateway.adapters.twilio_http import TwilioSettings
 from gateway.agents.voice_agent import VoiceAgentCodec
 from gateway.agents.voice_agent_session import wire_audio
-from gateway.contracts import (
-    AgentCall,
-    AgentKind,
-    Codec,
-    Local,
-    ObserverKind,
-    Parts,
-    Plan,
-    Route,
-    Tool,
-    Upgrade,
-)
-from gateway.events import AnyCommand, AnyEvent, CallerPressed, Command, Event, Play, SendAudio
+from gateway.commands import AnyCommand, Command, Play, SendAudio
+from gateway.contracts import AgentCall, AgentKind, Codec, Local, ObserverKind, Parts, Plan, Route, Upgrade
+from gateway.events import AnyEvent, CallerPressed, Event
 from gateway.runtime.call import CallRunner
 from gateway.runtime.dial import Dialler
 from gateway.runtime.house import House
@@ -37,6 +27,7 @@ from gateway.runtime.plugins import Generation, build_parts
 from gateway.runtime.store import MemoryStore
 from gateway.runtime.toolbox import Toolbox
 from gateway.settings import AgentSettings, LimitSettings, RouteSettings, Secret, ServerSettings, Settings
+from gateway.tools import Tool
 
 P = ParamSpec("P")
 LOUD = b"\x00\x20\x00\xe0" * 4

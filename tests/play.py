@@ -10,28 +10,22 @@ from typing import Any, NamedTuple
 from gateway.audio import MULAW_8K, AudioFormat
 from gateway.call.conversation import Phase
 from gateway.call.machine import CallMachine
-from gateway.contracts import AgentTerms, CallTerms
+from gateway.commands import AnyCommand, Clear, Mark, OpenAgent, Remember, Tell, TellHeard
+from gateway.commands import Play as PlayPiece
+from gateway.commands import PlayClip as PlayClipPiece
 from gateway.events import (
     AgentReady,
-    AnyCommand,
     AnyEvent,
     CallerAudio,
     CallerHeard,
     CallInfo,
     CallStarted,
-    Clear,
-    Mark,
-    OpenAgent,
-    Remember,
     ReplyAudio,
     ReplyEnded,
     ReplyStarted,
-    Tell,
-    TellHeard,
     TimeReached,
 )
-from gateway.events import Play as PlayPiece
-from gateway.events import PlayClip as PlayClipPiece
+from gateway.terms import AgentTerms, CallTerms
 
 INFO = CallInfo("call-1", "twilio", MULAW_8K, caller="+15550001", callee="+15550002")
 LOUD, SILENT = -20.0, -100.0

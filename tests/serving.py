@@ -15,6 +15,7 @@ from aiohttp import web
 
 from gateway.adapters.pcm import PcmSettings
 from gateway.adapters.twilio_http import TwilioSettings
+from gateway.commands import Play
 from gateway.contracts import AgentKind, Parts, Plan, Route
 from gateway.events import (
     AnyEvent,
@@ -23,7 +24,6 @@ from gateway.events import (
     CallInfo,
     CallStarted,
     EndingAsked,
-    Play,
     StopRequested,
 )
 from gateway.runtime.legs import WireLeg

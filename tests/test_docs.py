@@ -18,9 +18,10 @@ from speech import hearing_needed
 from gateway import cli
 from gateway.agents.offline import load_script
 from gateway.audio import AUDIBLE_DBFS, PCM_16K, level_dbfs, read_wav
+from gateway.commands import Clear, Play, RunTool
 from gateway.contracts import Upgrade
 from gateway.errors import WireError
-from gateway.events import CallInfo, Clear, EndingAsked, NoteAsked, Play, ReplyAsked, RunTool, wire_name
+from gateway.events import CallInfo, EndingAsked, NoteAsked, ReplyAsked, wire_name
 from gateway.observers import log as call_log
 from gateway.runtime.config import load_generation, load_settings
 from gateway.runtime.house import LiveCall

@@ -6,10 +6,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from gateway import events
+from gateway import commands, events
 from gateway.runtime.config import load_settings
 
 ROOT = Path(__file__).parent.parent
@@ -66,18 +67,20 @@ def test_tests_say_what_they_show_and_do_not_sleep(path: Path) -> None:
     assert not re.search(r"\b(asyncio|time)\.sleep\((?!0\))", path.read_text())
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        k
-        for k in vars(events).values()
-        if isinstance(k, type) and issubclass(k, events.Event | events.Command | events.Fact)
-    ],
-    ids=lambda kind: kind.__name__,
-)
-def test_every_field_of_the_vocabulary_is_explained(kind: type) -> None:
+VOCABULARY = [
+    (module, kind)
+    for module in (events, commands)
+    for kind in vars(module).values()
+    if isinstance(kind, type)
+    and kind.__module__ == module.__name__
+    and issubclass(kind, events.Event | commands.Command | commands.Fact)
+]
+
+
+@pytest.mark.parametrize(("module", "kind"), VOCABULARY, ids=lambda given: given.__name__)
+def test_every_field_of_the_vocabulary_is_explained(module: ModuleType, kind: type) -> None:
     """Events, commands and facts have a docstring, and a line under each of their fields."""
-    tree = ast.parse(Path(events.__file__).read_text())
+    tree = ast.parse(Path(module.__file__ or "").read_text())
     found = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == kind.__name__)
     assert ast.get_docstring(found)
     for field, below in zip(found.body, [*found.body[1:], None], strict=True):

@@ -30,8 +30,9 @@ import gateway.adapters
 import gateway.agents
 from gateway import hookspecs
 from gateway.audio import MULAW_8K
+from gateway.commands import AnyCommand, Command, OpenAgent
 from gateway.contracts import Adapter, AgentCall, AgentKind, Codec, SessionMemory, Upgrade
-from gateway.events import AnyCommand, CallInfo, Command, Event, OpenAgent
+from gateway.events import CallInfo, Event
 from gateway.settings import BUILT_IN_REGIONS, RegionSettings, Secret, Secrets, Settings
 
 VECTORS = Path(__file__).parent / "vectors"

@@ -11,12 +11,12 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import UnionType
+from types import ModuleType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from typer.models import ArgumentInfo, OptionInfo
 
-from gateway import cli, events
+from gateway import cli, commands, events
 from gateway.agents.voice_agent_errors import CLOSES, CODES
 from gateway.simulate.faults import fault_table
 
@@ -48,9 +48,9 @@ def _tables() -> dict[str, Callable[[], str]]:
     return {
         **{f"options of {name}": options(name) for name in cli.COMMANDS},
         "faults": lambda: f"```text\n{fault_table()}\n```\n",
-        "events": lambda: _vocabulary(events.Event),
-        "commands": lambda: _vocabulary(events.Command),
-        "facts": lambda: _vocabulary(events.Fact),
+        "events": lambda: _vocabulary(events, events.Event),
+        "commands": lambda: _vocabulary(commands, commands.Command),
+        "facts": lambda: _vocabulary(commands, commands.Fact),
         "error codes": _error_codes,
         "close codes": _close_codes,
     }
@@ -112,11 +112,11 @@ def _default(parameter: inspect.Parameter) -> str:
     return "" if parameter.default is None else f"`{parameter.default}`"
 
 
-def _vocabulary(base: type) -> str:
-    tree = ast.parse(Path(inspect.getfile(events)).read_text(encoding="utf-8"))
+def _vocabulary(module: ModuleType, base: type) -> str:
+    tree = ast.parse(Path(inspect.getfile(module)).read_text(encoding="utf-8"))
     rows = []
     for node in tree.body:
-        kind = vars(events).get(node.name) if isinstance(node, ast.ClassDef) else None
+        kind = vars(module).get(node.name) if isinstance(node, ast.ClassDef) else None
         if (
             isinstance(node, ast.ClassDef)
             and kind is not base

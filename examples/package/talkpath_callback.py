@@ -4,9 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from gateway.contracts import CallHandle, Tool
-from gateway.errors import ToolError
-from gateway.hookspecs import hookimpl
+from gateway import CallHandle, Tool, ToolError, hookimpl
 
 Hour = Annotated[int, Meta(ge=8, le=18, description="hour of the day, 8 to 18")]
 

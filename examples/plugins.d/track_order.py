@@ -1,8 +1,6 @@
 """Lets the agent say where an order is."""
 
-from gateway.contracts import Tool
-from gateway.errors import ToolError
-from gateway.hookspecs import hookimpl
+from gateway import Tool, ToolError, hookimpl
 
 ORDERS = {101: "out for delivery", 102: "in the oven"}
 

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.audio import AudioFormat, Encoding, level_dbfs
+from gateway.commands import Clear, Command, HangUp, Play, Tell, TellHeard
 from gateway.contracts import Adapter, Upgrade
 from gateway.errors import WireError
 from gateway.events import (
@@ -27,17 +28,11 @@ from gateway.events import (
     CallerPrompted,
     CallInfo,
     CallStarted,
-    Clear,
-    Command,
     Event,
-    HangUp,
-    Play,
     ReplyEnded,
     ReplyStarted,
     SpeechStarted,
     SpeechStopped,
-    Tell,
-    TellHeard,
     ToolCalled,
     UserSaid,
 )

@@ -14,21 +14,10 @@ from msgspec import Meta, Struct
 
 from gateway.adapters.twilio_http import TwilioSettings, answer, authorize, control, goodbye, visit
 from gateway.audio import MULAW_8K, level_dbfs
+from gateway.commands import Clear, Command, Mark, Play
 from gateway.contracts import Adapter, Upgrade
 from gateway.errors import WireError
-from gateway.events import (
-    CallerAudio,
-    CallerHeard,
-    CallerLeft,
-    CallerPressed,
-    CallInfo,
-    CallStarted,
-    Clear,
-    Command,
-    Event,
-    Mark,
-    Play,
-)
+from gateway.events import CallerAudio, CallerHeard, CallerLeft, CallerPressed, CallInfo, CallStarted, Event
 from gateway.hookspecs import hookimpl
 from gateway.settings import Settings
 

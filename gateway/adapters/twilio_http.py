@@ -11,9 +11,10 @@ from urllib.parse import quote, urlencode
 from xml.etree.ElementTree import Element, SubElement, tostring  # only writes; nothing from outside is parsed
 
 from gateway.adapters.twilio_signature import form_fields, reason_to_refuse
+from gateway.commands import Command, HangUp, Transfer
 from gateway.contracts import Document, HttpRequest, Invitation, Knock, Visit
 from gateway.errors import WireError
-from gateway.events import CallInfo, Command, HangUp, Transfer
+from gateway.events import CallInfo
 from gateway.settings import AdapterSettings, Secrets
 
 

@@ -22,6 +22,16 @@ from gateway.agents.voice_agent_session import (
     wire_audio,
     with_history,
 )
+from gateway.commands import (
+    AskReply,
+    CloseAgent,
+    Command,
+    Configure,
+    Forward,
+    OpenAgent,
+    SendAudio,
+    SendResult,
+)
 from gateway.contracts import AgentCall, AgentKind, Dial
 from gateway.errors import WireError
 from gateway.events import (
@@ -30,15 +40,7 @@ from gateway.events import (
     AgentReady,
     AgentRefused,
     AgentWarned,
-    AskReply,
-    CloseAgent,
-    Command,
-    Configure,
     Event,
-    Forward,
-    OpenAgent,
-    SendAudio,
-    SendResult,
     SpeechStarted,
     SpeechStopped,
 )

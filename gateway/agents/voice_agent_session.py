@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
 from gateway.audio import ALAW_8K, MULAW_8K, PCM_24K, AudioFormat
-from gateway.contracts import AgentCall, Tool
-from gateway.events import HeardLine, OpenAgent
+from gateway.commands import HeardLine, OpenAgent
+from gateway.contracts import AgentCall
 from gateway.settings import AgentSettings, Secrets
+from gateway.tools import Tool
 
 SESSION_FIELDS: Final = ("system_prompt", "greeting", "input", "output", "tools", "webhook")
 """Keys that the provider takes directly under an inline `session` (3.1); any other is refused by it."""

@@ -12,8 +12,9 @@ import msgspec
 from msgspec import Raw, Struct
 
 from gateway.audio import AudioFormat, level_dbfs
+from gateway.commands import SendResult
 from gateway.errors import WireError
-from gateway.events import AgentSaid, ReplyAudio, ReplyEnded, ReplyStarted, SendResult, ToolCalled, UserSaid
+from gateway.events import AgentSaid, ReplyAudio, ReplyEnded, ReplyStarted, ToolCalled, UserSaid
 
 
 class _Head(Struct):

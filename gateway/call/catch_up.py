@@ -9,7 +9,8 @@ from collections import deque
 from typing import Final
 
 from gateway.audio import AUDIBLE_DBFS
-from gateway.events import CallerAudio, CaughtUp, SendAudio
+from gateway.commands import CaughtUp, SendAudio
+from gateway.events import CallerAudio
 
 BURST_MS: Final = 1000.0
 """Audio that may be passed on at once."""

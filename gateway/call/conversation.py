@@ -17,29 +17,26 @@ from gateway.call.playback import Cut, PlaybackLedger
 from gateway.call.tools import ToolLedger
 from gateway.call.watch import Watch
 from gateway.call.wishes import Wishes
-from gateway.contracts import CallTerms
-from gateway.events import (
+from gateway.commands import (
     AnyCommand,
-    AnyEvent,
     AnyFact,
     AskReply,
     CallEnded,
     Clear,
     CloseAgent,
-    EndingAsked,
     EndingSettled,
     HangUp,
     Oddity,
     OpenAgent,
-    Remedy,
     Remember,
     ReplyHeard,
     Tell,
     TellHeard,
     Transfer,
     WatchdogFired,
-    wire_name,
 )
+from gateway.events import AnyEvent, EndingAsked, Remedy, wire_name
+from gateway.terms import CallTerms
 
 KEY_PAUSE_S: Final = 1.0
 """Pause after which keys that were pressed are one entry; ``#`` ends it at once."""

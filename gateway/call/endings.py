@@ -6,7 +6,8 @@ commits as unconfirmed, and says so.
 
 from typing import Final, Literal
 
-from gateway.events import EndingAsked, EndingSettled
+from gateway.commands import EndingSettled
+from gateway.events import EndingAsked
 
 AFTERWORD_S: Final = 1.0
 """Quiet in which the agent may still add a last reply: after a tool's result it takes 0.2 s to begin one

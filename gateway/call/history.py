@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.events import AgentSaid, HeardLine, ReplyHeard
+from gateway.commands import HeardLine, ReplyHeard
+from gateway.events import AgentSaid
 from gateway.words import ReplyWords
 
 LINES: Final = 200

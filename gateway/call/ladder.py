@@ -6,8 +6,9 @@ then a new session, then the route's next agent. Dialling is the runtime's.
 
 from typing import Final
 
-from gateway.contracts import AgentTerms
-from gateway.events import HeardLine, OpenAgent, Remedy
+from gateway.commands import HeardLine, OpenAgent
+from gateway.events import Remedy
+from gateway.terms import AgentTerms
 
 RESUME_TRIES: Final = 5
 """Attempts to reach a lost session before another agent takes over, when there is one."""

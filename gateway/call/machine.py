@@ -21,6 +21,7 @@ from gateway.call.manners import why_impossible
 from gateway.call.sounds import cut_up
 from gateway.call.watch import VOICE_DBFS
 from gateway.call.wishes import read_session_update
+from gateway.commands import AnyCommand, Configure, Forward, GapClosed, NoteTaken, SendAudio, WatchdogFired
 from gateway.events import (
     AgentForwarded,
     AgentLost,
@@ -28,7 +29,6 @@ from gateway.events import (
     AgentRefused,
     AgentSaid,
     AgentWarned,
-    AnyCommand,
     AnyEvent,
     CallerAnsweredTool,
     CallerAudio,
@@ -42,18 +42,13 @@ from gateway.events import (
     CallerReturned,
     CallStarted,
     ConfigurationAsked,
-    Configure,
     ControlAnswered,
     EndingAsked,
-    Forward,
-    GapClosed,
     NoteAsked,
-    NoteTaken,
     ReplyAsked,
     ReplyAudio,
     ReplyEnded,
     ReplyStarted,
-    SendAudio,
     SpeechStarted,
     SpeechStopped,
     StopRequested,
@@ -61,7 +56,6 @@ from gateway.events import (
     ToolCalled,
     ToolFinished,
     UserSaid,
-    WatchdogFired,
 )
 
 GO_ON: Final = (

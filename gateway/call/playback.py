@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from gateway.audio import AUDIBLE_DBFS
 from gateway.call.sounds import MarkSent, Piece, Sound
-from gateway.events import AnyCommand, Mark, Play, PlayClip, ReplyHeard
+from gateway.commands import AnyCommand, Mark, Play, PlayClip, ReplyHeard
 
 MARK_EVERY_MS: Final = 400.0
 """Sound between two marks; also one after the first piece and one at the end of each reply."""

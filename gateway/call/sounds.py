@@ -6,7 +6,7 @@ Owns the size of a piece, and no other rule; the ledger fills them in.
 from typing import Final
 
 from gateway.audio import AudioFormat, level_dbfs
-from gateway.events import Play, PlayClip
+from gateway.commands import Play, PlayClip
 
 LONGEST_PIECE_MS: Final = 20.0
 """Longest piece that is sent at once; what is sent cannot be paced any more."""

@@ -8,15 +8,8 @@ from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from typing import Final
 
-from gateway.events import (
-    AbandonTool,
-    AnyCommand,
-    AskReply,
-    RunTool,
-    SendResult,
-    ToolCalled,
-    ToolFinished,
-)
+from gateway.commands import AbandonTool, AnyCommand, AskReply, RunTool, SendResult
+from gateway.events import ToolCalled, ToolFinished
 
 MEMORY: Final = 256
 """Calls remembered, so that a repeated request is recognised."""

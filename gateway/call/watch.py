@@ -7,7 +7,7 @@ not look like a conversation, so silence is counted from words and replies, not 
 from typing import Final
 
 from gateway.call.floor import Floor
-from gateway.contracts import AgentTerms
+from gateway.terms import AgentTerms
 
 VOICE_DBFS: Final = -40.0
 """Level at which a frame of the caller counts as voice for the deaf-agent watch."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.events import AskReply, Configure
+from gateway.commands import AskReply, Configure
 
 MOST_WISHES: Final = 4
 """Wishes for a reply that are kept; older ones would answer a conversation that has gone on."""

@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-from gateway.contracts import Tool
 from gateway.hookspecs import hookimpl
+from gateway.tools import Tool
 
 
 async def drive(direction: Literal["forward", "backward"], meters: int) -> dict[str, object]:

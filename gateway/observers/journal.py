@@ -19,12 +19,14 @@ from pathlib import Path
 from threading import BoundedSemaphore
 from typing import BinaryIO, Final, get_args
 
-from gateway.contracts import CallTerms, Observer, ObserverKind
+from gateway.commands import AnyCommand, Entry
+from gateway.contracts import Observer, ObserverKind
 from gateway.errors import ConfigError
-from gateway.events import AnyCommand, AnyEvent, CallInfo, Entry
+from gateway.events import AnyEvent, CallInfo
 from gateway.hookspecs import hookimpl
 from gateway.observers.journal_file import Form, JournalHeader, LineWriter
 from gateway.settings import Settings
+from gateway.terms import CallTerms
 
 log: Final = logging.getLogger("talkpath.journal")
 

@@ -21,20 +21,10 @@ from msgspec.structs import fields as fields_of
 from msgspec.structs import replace
 
 from gateway.audio import AUDIBLE_DBFS, DIGITAL_SILENCE_DBFS, AudioFormat
-from gateway.contracts import CallTerms
-from gateway.events import (
-    AnyCommand,
-    AnyEvent,
-    CallerAudio,
-    CallInfo,
-    Entry,
-    Play,
-    PlayClip,
-    ReplyAudio,
-    SendAudio,
-    TimeReached,
-)
+from gateway.commands import AnyCommand, Entry, Play, PlayClip, SendAudio
+from gateway.events import AnyEvent, CallerAudio, CallInfo, ReplyAudio, TimeReached
 from gateway.observers.log import mask_number
+from gateway.terms import CallTerms
 
 RUN_S: Final = 10.0
 """Longest stretch that one `Run` stands for."""

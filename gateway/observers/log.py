@@ -9,16 +9,8 @@ import logging
 import re
 from typing import Any, Final
 
-from gateway.contracts import CallTerms, Observer, ObserverKind
-from gateway.events import (
-    AgentLost,
-    AgentReady,
-    AgentRefused,
-    AgentWarned,
+from gateway.commands import (
     CallEnded,
-    CallerLost,
-    CallInfo,
-    CallStarted,
     EndingSettled,
     Entry,
     GapClosed,
@@ -27,7 +19,10 @@ from gateway.events import (
     Remember,
     WatchdogFired,
 )
+from gateway.contracts import Observer, ObserverKind
+from gateway.events import AgentLost, AgentReady, AgentRefused, AgentWarned, CallerLost, CallInfo, CallStarted
 from gateway.hookspecs import hookimpl
+from gateway.terms import CallTerms
 
 log: Final = logging.getLogger("talkpath.calls")
 

@@ -10,10 +10,12 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from gateway.contracts import CallTerms, Observer, ObserverKind
-from gateway.events import AgentSaid, CallInfo, Entry, Remember, ReplyHeard, UserSaid
+from gateway.commands import Entry, Remember, ReplyHeard
+from gateway.contracts import Observer, ObserverKind
+from gateway.events import AgentSaid, CallInfo, UserSaid
 from gateway.observers.turn_fold import TurnFold
 from gateway.observers.turns import Clip, Reply, Turn, Utterance
+from gateway.terms import CallTerms
 
 STRUCK: Final = "\x1b[9;2m{}\x1b[0m"
 """Struck through and faint, for terminals."""

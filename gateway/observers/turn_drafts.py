@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from gateway.events import ReplyHeard
+from gateway.commands import ReplyHeard
 from gateway.observers.turns import Clip, Gap, Reply, ToolUse, Turn, Utterance
 from gateway.words import ReplyWords
 

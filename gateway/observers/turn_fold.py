@@ -11,25 +11,27 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from gateway.audio import AUDIBLE_DBFS, AudioFormat
-from gateway.events import (
+from gateway.commands import (
     AbandonTool,
-    AgentReady,
-    AgentSaid,
     AskReply,
-    CallerAnsweredTool,
-    CallerAudio,
-    CallerPressed,
-    CallStarted,
     Clear,
     Entry,
     GapClosed,
     Play,
     Remember,
+    ReplyHeard,
+    SendResult,
+)
+from gateway.events import (
+    AgentReady,
+    AgentSaid,
+    CallerAnsweredTool,
+    CallerAudio,
+    CallerPressed,
+    CallStarted,
     ReplyAudio,
     ReplyEnded,
-    ReplyHeard,
     ReplyStarted,
-    SendResult,
     SpeechStarted,
     SpeechStopped,
     ToolCalled,

@@ -3,9 +3,10 @@
 import asyncio
 from typing import Final
 
+from gateway.commands import CloseAgent, Command, OpenAgent
 from gateway.contracts import SessionMemory
 from gateway.errors import ConfigError
-from gateway.events import AgentLost, AgentRefused, AnyEvent, CallInfo, CloseAgent, Command, OpenAgent, Remedy
+from gateway.events import AgentLost, AgentRefused, AnyEvent, CallInfo, Remedy
 from gateway.runtime.dial import Attempt, DialError, RefusedError, StrangerError
 from gateway.runtime.house import House
 from gateway.runtime.inbox import Inbox

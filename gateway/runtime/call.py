@@ -12,23 +12,14 @@ from typing import Any, Final
 from gateway.audio import AudioFormat
 from gateway.call.conversation import Phase
 from gateway.call.machine import CallMachine
-from gateway.contracts import Adapter, Route, SessionMemory, Tool
-from gateway.errors import ConfigError
-from gateway.events import (
+from gateway.commands import (
     AbandonTool,
     AnyCommand,
-    AnyEvent,
     AskReply,
     CallEnded,
-    CallerLeft,
-    CallerLost,
-    CallerReturned,
-    CallInfo,
-    CallStarted,
     Clear,
     CloseAgent,
     Configure,
-    ControlAnswered,
     Forward,
     HangUp,
     OpenAgent,
@@ -38,8 +29,19 @@ from gateway.events import (
     RunTool,
     SendAudio,
     SendResult,
-    TimeReached,
     Transfer,
+)
+from gateway.contracts import Adapter, Route, SessionMemory
+from gateway.errors import ConfigError
+from gateway.events import (
+    AnyEvent,
+    CallerLeft,
+    CallerLost,
+    CallerReturned,
+    CallInfo,
+    CallStarted,
+    ControlAnswered,
+    TimeReached,
 )
 from gateway.runtime.agent_side import ENDED_S, AgentSide
 from gateway.runtime.clips import BUILT_IN_CLIPS, load_clip, load_clips
@@ -49,6 +51,7 @@ from gateway.runtime.inbox import Inbox
 from gateway.runtime.journal import Journal
 from gateway.runtime.legs import WireLeg
 from gateway.runtime.terms import call_terms, tools_of
+from gateway.tools import Tool
 
 AFTERWORK_S: Final = 10.0
 """How long the carrier's answer and tools that nobody waits for may take when the call is over."""

@@ -5,8 +5,8 @@ a call on silence or early (reference: field notes, 22). It takes no arguments, 
 call whose argument values nobody has said (reference: Voice Agent API, 9.3).
 """
 
-from gateway.contracts import CallHandle, Tool
 from gateway.hookspecs import hookimpl
+from gateway.tools import CallHandle, Tool
 
 
 async def hang_up(call: CallHandle) -> dict[str, str]:

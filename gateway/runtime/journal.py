@@ -9,8 +9,10 @@ import traceback
 from collections.abc import Iterable
 from typing import Final
 
-from gateway.contracts import CallTerms, Observer, ObserverKind
-from gateway.events import AnyCommand, AnyEvent, CallInfo, Entry
+from gateway.commands import AnyCommand, Entry
+from gateway.contracts import Observer, ObserverKind
+from gateway.events import AnyEvent, CallInfo
+from gateway.terms import CallTerms
 
 _log: Final = logging.getLogger("talkpath.journal")
 

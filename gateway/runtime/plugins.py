@@ -21,11 +21,12 @@ import pluggy
 from msgspec import Struct
 
 from gateway import adapters, agents, hookspecs, observers
-from gateway.contracts import Adapter, AgentKind, ObserverKind, Parts, Route, Tool
+from gateway.contracts import Adapter, AgentKind, ObserverKind, Parts, Route
 from gateway.errors import PluginError
 from gateway.events import CallInfo
 from gateway.runtime.routing import ConfiguredRoutes
 from gateway.settings import PluginsSettings, Settings
+from gateway.tools import Tool
 
 ROOMS: Final = (adapters, agents, observers)
 """Packages whose modules with hooks are plugins."""

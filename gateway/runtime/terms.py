@@ -7,22 +7,15 @@ from collections.abc import Mapping
 from typing import Final
 
 from gateway.agents.voice_agent_session import interruptible
-from gateway.contracts import (
-    Adapter,
-    AgentCall,
-    AgentTerms,
-    CallTerms,
-    Dial,
-    Local,
-    Route,
-    SessionMemory,
-    Tool,
-)
+from gateway.commands import OpenAgent
+from gateway.contracts import Adapter, AgentCall, Dial, Local, Route, SessionMemory
 from gateway.errors import ConfigError
-from gateway.events import CallInfo, OpenAgent
+from gateway.events import CallInfo
 from gateway.runtime.plugins import Generation
 from gateway.runtime.routing import address_book
 from gateway.settings import AgentSettings, RegionSettings
+from gateway.terms import AgentTerms, CallTerms
+from gateway.tools import Tool
 
 LEAD_WITH_CLEAR_MS: Final = 2000.0
 """How far ahead of the caller's ear we send where the far end can drop it again."""

@@ -19,9 +19,10 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.contracts import CallHandle, Tool
+from gateway.commands import AbandonTool, RunTool
 from gateway.errors import ToolError
-from gateway.events import AbandonTool, RunTool, ToolFinished
+from gateway.events import ToolFinished
+from gateway.tools import CallHandle, Tool
 
 MAX_RESULT_BYTES: Final = 65_536
 """Largest result, as JSON."""

@@ -10,9 +10,10 @@ import msgspec
 import pytest
 import wires
 
+from gateway.commands import Clear, Command, HangUp, Mark, Play
 from gateway.contracts import Codec
 from gateway.errors import WireError
-from gateway.events import CallerAudio, CallInfo, CallStarted, Clear, Command, Event, HangUp, Mark, Play
+from gateway.events import CallerAudio, CallInfo, CallStarted, Event
 
 NAMES = sorted(wires.adapters())
 SIZES = (160, 2, 1, 3, 1366, 320, 0, 6400)

@@ -7,9 +7,10 @@ import pytest
 
 from gateway.adapters.twilio_http import TwilioSettings, answer, control, goodbye, visit
 from gateway.audio import MULAW_8K
+from gateway.commands import Clear, HangUp, Transfer
 from gateway.contracts import Document, Invitation, Knock
 from gateway.errors import WireError
-from gateway.events import CallInfo, Clear, HangUp, Transfer
+from gateway.events import CallInfo
 from gateway.settings import Secret
 
 ACCOUNT = "AC00000000000000000000000000000001"

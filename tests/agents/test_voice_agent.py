@@ -13,16 +13,11 @@ from gateway.agents.offline_plan import OfflineAgentSettings, OfflineOptions
 from gateway.agents.voice_agent import VoiceAgentCodec, VoiceAgentSettings, interruptible, negotiate
 from gateway.agents.voice_agent_session import HISTORY_CHARACTERS, tool_fields, with_history
 from gateway.audio import ALAW_8K, MULAW_8K, PCM_8K, PCM_16K, PCM_24K, PCM_48K, AudioFormat
-from gateway.contracts import AgentCall, Dial, Local, SessionMemory, Tool
-from gateway.events import (
-    AgentReady,
-    CallInfo,
-    HeardLine,
-    OpenAgent,
-    ReplyAudio,
-    SendAudio,
-)
+from gateway.commands import HeardLine, OpenAgent, SendAudio
+from gateway.contracts import AgentCall, Dial, Local, SessionMemory
+from gateway.events import AgentReady, CallInfo, ReplyAudio
 from gateway.settings import BUILT_IN_REGIONS, AgentSettings, Secret, Settings
+from gateway.tools import Tool
 
 
 async def track_order(order_id: str, express: bool = False) -> str:

@@ -8,8 +8,9 @@ import wires
 
 from gateway.agents.voice_agent import VoiceAgentCodec
 from gateway.agents.voice_agent_errors import CLOSES, CODES, Phase, close_rule
+from gateway.commands import CloseAgent, OpenAgent
 from gateway.errors import WireError
-from gateway.events import AgentLost, AgentRefused, AgentWarned, CloseAgent, Event, OpenAgent
+from gateway.events import AgentLost, AgentRefused, AgentWarned, Event
 
 PHASES: tuple[Phase, ...] = ("opening", "resuming", "live")
 

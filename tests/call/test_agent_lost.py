@@ -4,34 +4,36 @@ import pytest
 from play import INFO, Heard, Play, caller_audio, reply, reply_audio, terms
 
 from gateway.call.machine import GO_ON
-from gateway.contracts import AgentTerms
+from gateway.commands import (
+    AskReply,
+    CaughtUp,
+    Clear,
+    CloseAgent,
+    Configure,
+    GapClosed,
+    HangUp,
+    HeardLine,
+    OpenAgent,
+    ReplyHeard,
+    SendAudio,
+)
 from gateway.events import (
     AgentLost,
     AgentReady,
     AgentRefused,
     AgentSaid,
     AgentWarned,
-    AskReply,
     CallerLost,
     CallerReturned,
     CallStarted,
-    CaughtUp,
-    Clear,
-    CloseAgent,
     ConfigurationAsked,
-    Configure,
-    GapClosed,
-    HangUp,
-    HeardLine,
-    OpenAgent,
     ReplyAsked,
     ReplyEnded,
-    ReplyHeard,
     ReplyStarted,
-    SendAudio,
     SpeechStarted,
     UserSaid,
 )
+from gateway.terms import AgentTerms
 
 LOST = AgentLost("1006")
 TOKEN, KEY, NEW = OpenAgent("main", "token"), OpenAgent("main", "key"), OpenAgent("main")

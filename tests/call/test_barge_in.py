@@ -4,22 +4,19 @@ import pytest
 from play import FarEnd, Heard, Play, reply, reply_audio, terms
 
 from gateway.call.floor import Holder
-from gateway.contracts import AgentTerms
+from gateway.commands import Clear, Mark, ReplyHeard, TellHeard
 from gateway.events import (
     AgentSaid,
     AnyEvent,
     CallerHeard,
     CallerPressed,
-    Clear,
-    Mark,
     ReplyEnded,
-    ReplyHeard,
     ReplyStarted,
     SpeechStarted,
     SpeechStopped,
-    TellHeard,
     UserSaid,
 )
+from gateway.terms import AgentTerms
 
 STUBBORN = terms(AgentTerms("main", interruptible=False))
 

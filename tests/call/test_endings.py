@@ -4,31 +4,33 @@ import pytest
 from play import INFO, Clip, FarEnd, Play, reply, reply_audio, terms
 
 from gateway.call.conversation import Phase
+from gateway.commands import (
+    AskReply,
+    CallEnded,
+    Clear,
+    CloseAgent,
+    EndingSettled,
+    HangUp,
+    OpenAgent,
+    RunTool,
+    SendResult,
+    Transfer,
+)
 from gateway.events import (
     AgentLost,
     AgentReady,
-    AskReply,
-    CallEnded,
     CallerLeft,
     CallerLost,
     CallerPressed,
     CallerReturned,
-    Clear,
-    CloseAgent,
     ControlAnswered,
     EndingAsked,
-    EndingSettled,
-    HangUp,
-    OpenAgent,
     ReplyEnded,
     ReplyStarted,
-    RunTool,
-    SendResult,
     SpeechStarted,
     StopRequested,
     ToolCalled,
     ToolFinished,
-    Transfer,
 )
 
 HANG_UP = EndingAsked("hang_up", reason="said goodbye")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from gateway.call.conversation import Phase
 from gateway.call.machine import CallMachine
-from gateway.events import AnyCommand, AnyEvent, CallerHeard, CallerLeft, CallStarted, TimeReached
+from gateway.commands import AnyCommand
+from gateway.events import AnyEvent, CallerHeard, CallerLeft, CallStarted, TimeReached
 
 SEQUENCES = int(os.environ.get("TALKPATH_SEQUENCES", "10000"))
 

@@ -4,32 +4,34 @@ import pytest
 from play import INFO, Clip, Play, caller_audio, reply, terms
 
 from gateway.call.conversation import Phase
-from gateway.contracts import AgentTerms
-from gateway.events import AbandonTool as Abandon
+from gateway.commands import AbandonTool as Abandon
+from gateway.commands import (
+    CallEnded,
+    Clear,
+    CloseAgent,
+    HangUp,
+    OpenAgent,
+    ReplyHeard,
+    RunTool,
+    WatchdogFired,
+)
 from gateway.events import (
     AgentLost,
     AgentReady,
     AgentRefused,
-    CallEnded,
     CallerForwarded,
     CallerLeft,
     CallerLost,
     CallerReturned,
     CallStarted,
-    Clear,
-    CloseAgent,
     EndingAsked,
-    HangUp,
-    OpenAgent,
-    ReplyHeard,
     ReplyStarted,
-    RunTool,
     SpeechStarted,
     StopRequested,
     TimeReached,
     ToolCalled,
-    WatchdogFired,
 )
+from gateway.terms import AgentTerms
 
 ENDED = [CloseAgent(), HangUp("caller_left")]
 

@@ -10,19 +10,9 @@ from play import LOUD, SILENT, FarEnd, Play, reply, reply_audio, sound, terms
 
 from gateway.audio import MULAW_8K, PCM_44K
 from gateway.call.playback import PlaybackLedger
-from gateway.events import (
-    AnyEvent,
-    CallerHeard,
-    Clear,
-    Mark,
-    ReplyAudio,
-    ReplyEnded,
-    ReplyHeard,
-    ReplyStarted,
-    SpeechStarted,
-    WatchdogFired,
-)
-from gateway.events import Play as PlayPiece
+from gateway.commands import Clear, Mark, ReplyHeard, WatchdogFired
+from gateway.commands import Play as PlayPiece
+from gateway.events import AnyEvent, CallerHeard, ReplyAudio, ReplyEnded, ReplyStarted, SpeechStarted
 
 
 def delivered(play: Play, chunks: list[tuple[float, AnyEvent]]) -> bytes:

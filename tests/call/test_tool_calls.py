@@ -3,25 +3,18 @@
 import pytest
 from play import Play, reply, reply_audio, terms
 
-from gateway.contracts import AgentTerms
+from gateway.commands import AbandonTool, AskReply, Clear, OpenAgent, RunTool, SendResult, Tell, WatchdogFired
 from gateway.events import (
-    AbandonTool,
     AgentLost,
     AgentReady,
-    AskReply,
-    Clear,
-    OpenAgent,
     ReplyEnded,
     ReplyStarted,
-    RunTool,
-    SendResult,
     SpeechStarted,
     SpeechStopped,
-    Tell,
     ToolCalled,
     ToolFinished,
-    WatchdogFired,
 )
+from gateway.terms import AgentTerms
 
 CALLED = ToolCalled("t1", "stock", '{"item":"rye"}')
 RUN = RunTool("t1", "stock", '{"item":"rye"}')

@@ -3,35 +3,37 @@
 import pytest
 from play import INFO, Play, caller_audio, reply, reply_audio, terms
 
-from gateway.contracts import AgentTerms
+from gateway.commands import (
+    AskReply,
+    CloseAgent,
+    Configure,
+    Forward,
+    HangUp,
+    NoteTaken,
+    OpenAgent,
+    SendAudio,
+    Tell,
+    WatchdogFired,
+)
 from gateway.events import (
     AgentForwarded,
     AgentReady,
     AgentSaid,
-    AskReply,
     CallerAnsweredTool,
     CallerConfigured,
     CallerForwarded,
     CallerPressed,
     CallerPrompted,
     CallStarted,
-    CloseAgent,
-    Configure,
-    Forward,
-    HangUp,
     NoteAsked,
-    NoteTaken,
-    OpenAgent,
     ReplyAsked,
     ReplyEnded,
     ReplyStarted,
-    SendAudio,
     SpeechStarted,
-    Tell,
     ToolCalled,
     UserSaid,
-    WatchdogFired,
 )
+from gateway.terms import AgentTerms
 
 
 def speak(play: Play, seconds: float, level: float = -20.0) -> list[object]:

@@ -8,15 +8,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal, TypeVar
 
-from gateway.contracts import CallHandle, CallTerms, ObserverKind, Tool
-from gateway.events import (
-    AgentLost,
-    AgentReady,
-    AgentRefused,
+from gateway.commands import (
     CallEnded,
-    CallerLost,
-    CallerReturned,
-    CallInfo,
     Clear,
     Entry,
     GapClosed,
@@ -25,6 +18,15 @@ from gateway.events import (
     Remember,
     ReplyHeard,
     RunTool,
+)
+from gateway.contracts import ObserverKind
+from gateway.events import (
+    AgentLost,
+    AgentReady,
+    AgentRefused,
+    CallerLost,
+    CallerReturned,
+    CallInfo,
     SpeechStarted,
     ToolFinished,
     UserSaid,
@@ -34,6 +36,8 @@ from gateway.observers.transcript import Transcript, TranscriptLine
 from gateway.runtime.config import load_generation
 from gateway.server.calls import CallRegistry
 from gateway.server.listening import serving
+from gateway.terms import CallTerms
+from gateway.tools import CallHandle, Tool
 
 TOKEN = "signed-with-this-by-the-simulated-carrier"
 SLOW_TOOL_S = 3.0

@@ -6,9 +6,11 @@ import pytest
 from bad_input import ERRORS, READ, READING, UNDERSTOOD, Seen, make_trouble
 from figures import tell
 from sounds import gaps_in
+from speech import hearing_needed
 
 from gateway.audio import MULAW_8K
 
+pytestmark = hearing_needed
 POLICY, TOO_BIG = 1008, 1009
 REFUSED = {
     "twilio: not JSON": "not a JSON object",

@@ -25,11 +25,13 @@ from losses import (
     lose_everything,
 )
 from sounds import heard_of_clip_ms, heard_twice_ms, missing_stretch_ms, replay_of
+from speech import hearing_needed
 from together import Outcomes
 
 from gateway.audio import MULAW_8K
 from gateway.runtime.clips import load_clip
 
+pytestmark = hearing_needed
 HOLD, SORRY = (load_clip("", name, MULAW_8K) for name in ("hold", "apology"))
 LONGEST_BACKOFF_S = 5.0 * 1.25
 """Pause before an attempt, with its jitter."""

@@ -4,17 +4,9 @@ import msgspec
 import pytest
 
 from gateway.audio import MULAW_8K
-from gateway.contracts import AgentTerms, CallTerms
-from gateway.events import (
-    AgentLost,
-    AgentReady,
-    AgentRefused,
+from gateway.commands import (
     AnyCommand,
-    AnyEvent,
     CallEnded,
-    CallerLost,
-    CallInfo,
-    CallStarted,
     EndingSettled,
     Entry,
     GapClosed,
@@ -22,10 +14,20 @@ from gateway.events import (
     Oddity,
     OpenAgent,
     Remember,
-    UserSaid,
     WatchdogFired,
 )
+from gateway.events import (
+    AgentLost,
+    AgentReady,
+    AgentRefused,
+    AnyEvent,
+    CallerLost,
+    CallInfo,
+    CallStarted,
+    UserSaid,
+)
 from gateway.observers.log import MAX_ANOMALIES, CallLog, mask_number, mask_numbers, register_observers
+from gateway.terms import AgentTerms, CallTerms
 
 INFO = CallInfo("c1", "twilio", MULAW_8K, caller="+14155235309", callee="+442071838750")
 TERMS = CallTerms(agents=(AgentTerms("main"),), audio=MULAW_8K, route="default")

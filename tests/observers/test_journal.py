@@ -10,17 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.audio import AUDIBLE_DBFS, MULAW_8K, PCM_44K, AudioFormat
-from gateway.contracts import AgentTerms, CallTerms
-from gateway.errors import ConfigError
-from gateway.events import (
-    AgentSaid,
+from gateway.commands import (
     AnyCommand,
-    AnyEvent,
     AnyFact,
     CallEnded,
-    CallerAudio,
-    CallInfo,
-    CallStarted,
     Entry,
     HeardLine,
     NoteTaken,
@@ -28,12 +21,20 @@ from gateway.events import (
     Play,
     PlayClip,
     Remember,
+    SendAudio,
+    Tell,
+)
+from gateway.errors import ConfigError
+from gateway.events import (
+    AgentSaid,
+    AnyEvent,
+    CallerAudio,
+    CallInfo,
+    CallStarted,
     ReplyAudio,
     ReplyStarted,
-    SendAudio,
     SpeechStarted,
     SpeechStopped,
-    Tell,
     TimeReached,
     ToolCalled,
     UserSaid,
@@ -49,6 +50,7 @@ from gateway.observers.journal_file import (
 )
 from gateway.observers.turn_fold import fold_turns
 from gateway.settings import RecordsSettings, Settings
+from gateway.terms import AgentTerms, CallTerms
 
 INFO = CallInfo("c1", "twilio", MULAW_8K, caller="+14155235309", parameters={"name": "Ann"})
 TERMS = CallTerms(agents=(AgentTerms("main"),), audio=MULAW_8K, route="default", cancellable=frozenset({"t"}))

@@ -1,18 +1,13 @@
 from gateway.audio import MULAW_8K
-from gateway.contracts import CallTerms
+from gateway.commands import AnyCommand, Clear, Entry, Remember, ReplyHeard
 from gateway.events import (
     AgentSaid,
-    AnyCommand,
     AnyEvent,
     CallerPressed,
     CallInfo,
     CallStarted,
-    Clear,
-    Entry,
-    Remember,
     ReplyAudio,
     ReplyEnded,
-    ReplyHeard,
     ReplyStarted,
     SpeechStarted,
     UserSaid,
@@ -25,6 +20,7 @@ from gateway.observers.transcript import (
     transcript_of,
 )
 from gateway.observers.turns import Turn
+from gateway.terms import CallTerms
 
 INFO = CallInfo("c1", "twilio", MULAW_8K)
 SOUND = ReplyAudio("r1", MULAW_8K.silence(20), -20.0)

@@ -1,24 +1,17 @@
 import pytest
 
 from gateway.audio import MULAW_8K
+from gateway.commands import AnyCommand, AskReply, Clear, Entry, GapClosed, Play, Remember, ReplyHeard
 from gateway.events import (
     AgentReady,
     AgentSaid,
-    AnyCommand,
     AnyEvent,
-    AskReply,
     CallerAudio,
     CallerPressed,
     CallInfo,
     CallStarted,
-    Clear,
-    Entry,
-    GapClosed,
-    Play,
-    Remember,
     ReplyAudio,
     ReplyEnded,
-    ReplyHeard,
     ReplyStarted,
     SpeechStarted,
     SpeechStopped,

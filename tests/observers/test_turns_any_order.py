@@ -2,27 +2,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.audio import MULAW_8K
-from gateway.events import (
+from gateway.commands import (
     AbandonTool,
-    AgentReady,
-    AgentSaid,
     AnyCommand,
-    AnyEvent,
     AskReply,
-    CallerAudio,
-    CallerPressed,
-    CallInfo,
-    CallStarted,
     Clear,
     Entry,
     GapClosed,
     Play,
     Remember,
+    ReplyHeard,
+    SendResult,
+)
+from gateway.events import (
+    AgentReady,
+    AgentSaid,
+    AnyEvent,
+    CallerAudio,
+    CallerPressed,
+    CallInfo,
+    CallStarted,
     ReplyAudio,
     ReplyEnded,
-    ReplyHeard,
     ReplyStarted,
-    SendResult,
     SpeechStarted,
     SpeechStopped,
     ToolCalled,

@@ -1,16 +1,13 @@
 import pytest
 
+from gateway.commands import AbandonTool, AnyCommand, Entry, SendResult
 from gateway.events import (
-    AbandonTool,
     AgentSaid,
-    AnyCommand,
     AnyEvent,
     CallerAnsweredTool,
-    Entry,
     ReplyAudio,
     ReplyEnded,
     ReplyStarted,
-    SendResult,
     SpeechStarted,
     SpeechStopped,
     ToolCalled,

@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.events import AgentSaid, ReplyHeard
+from gateway.commands import ReplyHeard
+from gateway.events import AgentSaid
 from gateway.words import MAX_CHARACTERS, ReplyWords, join_words
 
 

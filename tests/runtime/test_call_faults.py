@@ -19,15 +19,10 @@ from fakes import (
 
 from gateway.audio import PCM_24K
 from gateway.call.machine import CallMachine
-from gateway.contracts import ObserverKind, Tool
-from gateway.events import (
-    CallEnded,
-    CallerAudio,
-    Event,
-    Remember,
-    SpeechStarted,
-    ToolFinished,
-)
+from gateway.commands import CallEnded, Remember
+from gateway.contracts import ObserverKind
+from gateway.events import CallerAudio, Event, SpeechStarted, ToolFinished
+from gateway.tools import Tool
 
 # Bugs
 

@@ -17,14 +17,8 @@ from fakes import (
 )
 from serving import start_stream
 
-from gateway.events import (
-    CallerAudio,
-    CallerLost,
-    CallerReturned,
-    Remember,
-    SpeechStarted,
-    StopRequested,
-)
+from gateway.commands import Remember
+from gateway.events import CallerAudio, CallerLost, CallerReturned, SpeechStarted, StopRequested
 
 # Ends
 

@@ -9,8 +9,9 @@ from aiohttp import web
 from fakes import FakeAgent, PlainCodec, fake_plan, no_task_left, soon, until, virtual
 
 from gateway.audio import MULAW_8K
+from gateway.commands import OpenAgent
 from gateway.contracts import AgentCall, Dial, SessionMemory
-from gateway.events import CallInfo, OpenAgent
+from gateway.events import CallInfo
 from gateway.runtime.dial import (
     FAILURES,
     REST_S,

@@ -5,9 +5,11 @@ import pytest
 from fakes import Watcher
 
 from gateway.audio import MULAW_8K
-from gateway.contracts import AgentTerms, CallTerms, Observer, ObserverKind
-from gateway.events import AnyCommand, AnyEvent, CallerAudio, CallerPressed, CallInfo, Clear
+from gateway.commands import AnyCommand, Clear
+from gateway.contracts import Observer, ObserverKind
+from gateway.events import AnyEvent, CallerAudio, CallerPressed, CallInfo
 from gateway.runtime.journal import Journal
+from gateway.terms import AgentTerms, CallTerms
 
 INFO = CallInfo("call_1", "pcm", MULAW_8K)
 TERMS = CallTerms(agents=(AgentTerms("main"),), audio=MULAW_8K)

@@ -6,19 +6,8 @@ from aiohttp import web
 from fakes import FakeAgent, MemoryWire, PlainCodec, caller_leg, pcm_codec, soon, until, virtual
 
 from gateway.audio import MULAW_8K, PCM_16K, PCM_24K, AudioFormat
-from gateway.events import (
-    AnyEvent,
-    CallerAudio,
-    CallerPressed,
-    CallStarted,
-    Clear,
-    Event,
-    Mark,
-    Play,
-    SendAudio,
-    Tell,
-    UserSaid,
-)
+from gateway.commands import Clear, Mark, Play, SendAudio, Tell
+from gateway.events import AnyEvent, CallerAudio, CallerPressed, CallStarted, Event, UserSaid
 from gateway.runtime.agent_sound import AgentSound
 from gateway.runtime.legs import LegBounds, LocalWire, WireLeg
 

@@ -10,12 +10,9 @@ import msgspec
 from aiohttp import web
 from fakes import PlainCodec, no_task_left, until
 
+from gateway.commands import Play
 from gateway.contracts import Codec
-from gateway.events import (
-    AnyEvent,
-    CallerPressed,
-    Play,
-)
+from gateway.events import AnyEvent, CallerPressed
 from gateway.runtime.legs import LegBounds, WebSocketLeg
 
 Handler = Callable[[web.WebSocketResponse], Awaitable[None]]

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from gateway.audio import MULAW_8K
-from gateway.contracts import Route, Tool
+from gateway.contracts import Route
 from gateway.errors import PluginError
 from gateway.events import CallInfo
 from gateway.hookspecs import hookimpl
 from gateway.runtime.plugins import Plugins, build_parts
 from gateway.settings import PluginsSettings, RouteSettings, Settings
+from gateway.tools import Tool
 
 INFO = CallInfo(call_id="c", adapter="pcm", audio=MULAW_8K)
 

@@ -13,12 +13,13 @@ import msgspec
 import pytest
 
 from gateway.audio import MULAW_8K
-from gateway.contracts import Tool
+from gateway.commands import AbandonTool, RunTool
 from gateway.errors import ToolError
-from gateway.events import AbandonTool, CallInfo, RunTool, ToolFinished
+from gateway.events import CallInfo, ToolFinished
 from gateway.runtime import toolbox as toolbox_module
 from gateway.runtime.house_tools import register_tools
 from gateway.runtime.toolbox import Toolbox
+from gateway.tools import Tool
 
 
 class Handle:

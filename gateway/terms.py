@@ -1,0 +1,73 @@
+"""The terms of a call: everything that its machine is told of the world.
+
+Owns the values only; `gateway.runtime.terms` reduces a configuration to them. They are the journal's first entry.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+from gateway.audio import AudioFormat
+
+
+class AgentTerms(Struct, frozen=True):
+    """What the conversation needs to know of an agent."""
+
+    name: str
+    """Name in the configuration."""
+    region: str = ""
+    """Its region; empty for agents in this process."""
+    tool_results: Literal["immediate", "after_reply"] = "immediate"
+    """When results are sent."""
+    keep_s: float = 5.0
+    """Newest seconds of the caller kept while it is away."""
+    rate: float = 1.5
+    """Speed of catching up."""
+    ready_s: float = 10.0
+    """Longest time until its session is ready."""
+    tries: int = 3
+    """Attempts before the next agent."""
+    resume_s: float = 25.0
+    """How long resuming is tried; 0 when it cannot resume."""
+    deaf_s: float = 12.0
+    """Seconds of unanswered voice until its session is replaced."""
+    stalled_reply_s: float = 15.0
+    """Silence of an unfinished reply until it counts as ended."""
+    interruptible: bool = True
+    """False when the session says ``interrupt_response: false``."""
+
+
+class CallTerms(Struct, frozen=True):
+    """Everything that the machine of one call knows of the world; in the journal's first entry."""
+
+    agents: tuple[AgentTerms, ...]
+    """The ladder: the route's agent, then its fallbacks."""
+    audio: AudioFormat
+    """Format of the call."""
+    route: str = ""
+    """Name of the route."""
+    marks: bool = False
+    """Whether the far end says what it has played."""
+    clears: bool = False
+    """Whether the far end can drop what it has buffered."""
+    lead_ms: float = 200.0
+    """How far ahead of the caller's ear we send."""
+    closing_leaves: bool = False
+    """Whether a broken connection of the caller ends the call."""
+    dtmf: Literal["ignore", "text"] = "ignore"
+    """Whether the agent is told which keys were pressed."""
+    client_may: frozenset[str] = frozenset()
+    """Session fields that a client of the Voice Agent API may set."""
+    cancellable: frozenset[str] = frozenset()
+    """Names of tools that may be cut short."""
+    clips: Mapping[str, float] = {}
+    """House sounds by name, with their length in milliseconds."""
+    call_s: float = 3600.0
+    """Longest call."""
+    silence_s: float = 60.0
+    """Longest time in which nobody says anything."""
+    return_s: float = 30.0
+    """How long a call waits for its caller."""
+    goodbye_s: float = 20.0
+    """How long an ending waits for the last words."""
