@@ -356,7 +356,7 @@ class CallRunner:
         if request:
             self._inbox.put_now(await carry_out(action, request))
         elif action == "transfer":
-            detail = "this caller cannot be transferred: the adapter has no REST credentials"
+            detail = "the adapter has no credentials for it, or does not take this number"
             self._inbox.put_now(ControlAnswered(action, succeeded=False, detail=detail))
 
     # The end
