@@ -34,6 +34,8 @@ FIRST_VALUE = 0x05
 LATE_CHUNKS = 3
 """Pieces of an interrupted reply that were on their way."""
 ECHO_EVERY_S = 0.02
+BURST_S = 0.03
+"""How long sending and taking a whole reply may keep this process busy."""
 CONFIGURATION = """
 regions: {{here: {{voice_agent: "{url}"}}}}
 agents: {{one: {{kind: voice_agent, region: here, api_key: none}}}}
@@ -118,6 +120,7 @@ class InterruptedAgent:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self.interruptions: list[list[Interruption]] = [[] for _ in range(CALLS)]
+        self._due: set[float] = set()
         self.begun = 0
         self.finished = 0
 
@@ -140,6 +143,8 @@ class InterruptedAgent:
         in_tail = bool(place % 2)
         reply_id, value = f"s{session.number}r{place}", FIRST_VALUE + place
         words = [f"{reply_id}w{number}" for number in range(WORDS)]
+        if profile_of(session.number) == "burst":
+            await self._quiet_moment()
         await session.begin(reply_id, words, WORD_MS)
         began = time.monotonic()
         stop_at = began + (REPLY_MS if in_tail else chance.uniform(60.0, REPLY_MS - 250.0)) / 1000
@@ -148,7 +153,9 @@ class InterruptedAgent:
             await session.end(reply_id, " ".join(words))
             far_ms = 100.0 if profile_of(session.number) == "realtime" else REPLY_MS - 150.0
             stop_at = time.monotonic() + chance.uniform(1.0, far_ms) / 1000
+        self._due.add(stop_at)
         await asyncio.sleep(stop_at - time.monotonic())
+        self._due.discard(stop_at)
         signal_at = await session.send("input.speech.started")
         self.interruptions[session.number].append(
             Interruption(session.number, profile_of(session.number), value, in_tail, signal_at)
@@ -158,6 +165,11 @@ class InterruptedAgent:
                 await session.sound(reply_id, bytes([value]) * CHUNK_BYTES)
             said = int((signal_at - began) * 1000 / WORD_MS) + 1
             await session.end(reply_id, " ".join(words[:said]), interrupted=True)
+
+    async def _quiet_moment(self) -> None:
+        """Wait until no signal is due: all agents and callers share one thread here, and a burst keeps it busy."""
+        while any(abs(due - time.monotonic()) < BURST_S for due in self._due):  # noqa: ASYNC110 - nothing tells when
+            await asyncio.sleep(BURST_S)
 
     async def _speak(
         self, session: Session, reply_id: str, value: int, began: float, until_at: float

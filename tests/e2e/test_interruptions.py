@@ -7,6 +7,7 @@ import pytest
 from figures import percentile, spread, tell
 from interruptions import (
     CALLS,
+    REPLY_MS,
     TIMES,
     WORD_MS,
     WORDS,
@@ -93,6 +94,6 @@ def test_transcript_says_what_was_not_heard(interrupted: Interrupted, profile: s
             ear_ms = result.heard_audio.count(bytes([one.value])) / MULAW_8K.bytes_per_ms
             words_ms = len(heard.split()) * WORD_MS
             off_ms.append(max(0.0, abs(words_ms - ear_ms) - SHORT_MS))
-            assert unheard.strip()
+            assert unheard.strip() or ear_ms > REPLY_MS - WORD_MS  # then only the last word was cut short
     tell("unheard words", f"{profile}: beyond half a word of {WORD_MS} ms: {spread(off_ms)}")
     assert percentile(off_ms, 0.95) <= SHORT_MS
