@@ -77,6 +77,7 @@ class BuggyCodec:
     def __init__(self, codec: Any, bug: str) -> None:
         self._codec = codec
         self._bug = bug
+        self._is_cured = False  # whether the bug shows itself only once
 
     def __getattr__(self, name: str) -> Any:
         if name == self._bug:
@@ -84,6 +85,7 @@ class BuggyCodec:
         return getattr(self._codec, name)
 
     def _fail(self, *_given: object) -> Any:
+        self._bug = "" if self._is_cured else self._bug
         raise ZeroDivisionError("a bug in a codec")
 
 
@@ -106,6 +108,18 @@ async def test_bug_in_the_callers_codec(bug: str) -> None:
         if bug == "decode":
             assert PCM_24K.ms(len(call.wire.sound())) > 1000
         assert call.wire.closed_with is not None
+
+
+@virtual
+async def test_bug_in_one_message_to_the_caller() -> None:
+    """A bug that ends the writing to the caller does not keep the apology from being written."""
+    codec = BuggyCodec(pcm_codec(QUERY), "")
+    async with talking(Street(), codec) as call:
+        codec._bug, codec._is_cured = "encode", True
+        call.agent.speak("r1", FRAME)
+        await asyncio.wait({call.life})
+        assert isinstance(only_fault(call), ZeroDivisionError)
+        assert PCM_24K.ms(len(call.wire.sound())) > 1000
 
 
 @virtual

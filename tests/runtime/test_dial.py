@@ -244,8 +244,9 @@ async def provider() -> AsyncIterator[tuple[Provider, Dialler]]:
 async def test_open() -> None:
     """A connection carries the credential, offers no compression and shows no cookie of another call."""
     async with provider() as (door, dialler):
+        by_name = door.url.replace("127.0.0.1", "localhost")  # cookies go by name
         for _ in range(2):
-            leg = await dialler.open(attempt(door.url))
+            leg = await dialler.open(attempt(by_name))
             assert leg.is_open
             await leg.close()
         for request in door.requests:
