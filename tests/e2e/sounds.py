@@ -5,6 +5,7 @@ import random
 from msgspec import Struct
 
 from gateway.audio import AUDIBLE_DBFS, MULAW_8K, AudioFormat, level_dbfs
+from gateway.simulate import CallResult
 
 FRAME_BYTES = MULAW_8K.frame_bytes(20)
 QUIET = MULAW_8K.silence(20)[:1]
@@ -79,3 +80,11 @@ def gaps_in(sound: bytes, heard: bytes, audio: AudioFormat) -> list[tuple[float,
         at += len(piece)
         ear += len(piece)
     return found
+
+
+def still_ms_allowed(result: CallResult) -> float:
+    """How long speech may stand still in a call: agent, gateway and caller share a process, and wait for each other.
+
+    How late the caller itself was shows how long this process was kept from its work.
+    """
+    return 40.0 + 4 * result.pacing.late_max_ms

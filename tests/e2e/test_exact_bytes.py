@@ -3,15 +3,13 @@
 import pytest
 from exact_calls import LINES, TWILIO, Exact, run_exact_calls
 from figures import tell
-from sounds import gaps_in
+from sounds import gaps_in, still_ms_allowed
 from together import Outcomes
 
 SHORT_S = 20.0
 TEN_MINUTES_S = 590.0
 UNDER_WAY_MS = 200.0
 """What may be on its way to the agent when the caller hangs up."""
-GAPS_MS = 100.0
-"""What the sound may stand still in all, where this machine makes agent, gateway and callers wait for each other."""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +32,7 @@ def passes_unchanged(exact: Exact, line: str) -> None:
     assert result.received_audio == exact.said
     assert result.sent_audio.startswith(arrived)
     assert result.format.ms(len(result.sent_audio) - len(arrived)) <= UNDER_WAY_MS
-    assert sum(gap_ms for _, gap_ms in gaps) <= GAPS_MS
+    assert sum(gap_ms for _, gap_ms in gaps) <= still_ms_allowed(result)
 
 
 @pytest.mark.parametrize("line", LINES)

@@ -9,7 +9,8 @@ from figures import spread, tell
 from speech import hearing_needed
 
 pytestmark = hearing_needed
-ANSWERED_WITHIN_MS = 4000
+ANSWERED_WITHIN_MS = 12_000
+"""Recognition takes a second on a quiet machine, and its processes give way to everything else."""
 
 
 @pytest.fixture(scope="module")
