@@ -17,7 +17,8 @@ demo: $(RUNTIME)
 
 test: $(DEV)
 	@scripts/parts
-	@$(BIN)/pytest --cov --cov-report=term:skip-covered -m "not slow"
+	@$(BIN)/pytest --cov --cov-report=term:skip-covered -m "not slow" --ignore=tests/e2e
+	@$(BIN)/pytest -m "not slow" tests/e2e  # these measure time, which tracing would falsify
 
 check: $(DEV)
 	$(BIN)/ruff format --check
