@@ -17,7 +17,7 @@ demo: $(RUNTIME)
 
 test: $(DEV)
 	@scripts/parts
-	@$(BIN)/pytest --cov --cov-report=term:skip-covered -m "not slow" --ignore=tests/e2e
+	@$(BIN)/pytest --cov --cov-report=term -m "not slow" --ignore=tests/e2e
 	@$(BIN)/pytest -m "not slow" tests/e2e  # these measure time, which tracing would falsify
 
 check: $(DEV)

@@ -94,7 +94,6 @@ async def test_a_bug_stays_alone(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         await until(lambda: not bound.registry.listing())
 
 
-@pytest.mark.xfail(strict=True, reason="the runner forgets its caller before it apologises")
 async def test_a_bug_is_apologised_for(tmp_path: Path) -> None:
     """A caller whose call breaks by a bug hears the apology before the close."""
     async with gateway(tmp_path) as (bound, http):
