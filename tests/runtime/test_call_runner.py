@@ -2,7 +2,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from calling import FRAME, line, talking, watched
+from calling import FRAME, QUERY, line, talking, watched
 from fakes import (
     FakeAgent,
     MemoryWire,
@@ -17,8 +17,10 @@ from fakes import (
 )
 from serving import start_stream
 
+from gateway.audio import PCM_24K
 from gateway.commands import Remember
 from gateway.events import CallerAudio, CallerLost, CallerReturned, SpeechStarted, StopRequested
+from gateway.settings import AgentSettings
 
 # Ends
 
@@ -231,6 +233,41 @@ async def test_agent_dies_in_every_phase(moment: str) -> None:
             await until(lambda: street.opened[0].ended_at)
             street.opened[0].drop()
         await call.life
+
+
+@pytest.mark.parametrize("moment", ["connecting", "talking", "ending", "goodbye"])
+@pytest.mark.parametrize("may_return", [True, False])
+@virtual
+async def test_caller_dies_in_every_phase(moment: str, may_return: bool) -> None:
+    """A caller's connection that dies at any moment ends the call in bounded time, and the agent's session with it."""
+    street = Street(FakeAgent(ready=moment != "connecting", ends=False), limits={"return_s": 5.0})
+    async with line(street, twilio_codec() if may_return else pcm_codec(QUERY)) as call:
+        if may_return:
+            call.wire.give(*start_stream())
+        await until(lambda: street.opened and street.agent.received)
+        if moment != "connecting":
+            await until(lambda: call.runner.phase == "talking")
+        if moment in ("ending", "goodbye"):
+            call.runner.offer(StopRequested())
+            await until(
+                lambda: call.runner.phase == "ending" if moment == "ending" else street.agent.ended_at
+            )
+        call.wire.hang_up()
+        before = asyncio.get_running_loop().time()
+        await call.life
+        assert asyncio.get_running_loop().time() - before < 12
+        assert street.agent.kinds()[-1] == "session.end"
+        assert street.agent.gone_at is not None
+
+
+@virtual
+async def test_clip_that_is_gone() -> None:
+    """A sound's file that was taken away while the gateway ran is replaced by the built-in sound."""
+    agents = {"main": AgentSettings(kind="fake", clips={"apology": "/nowhere/apology.wav"})}
+    async with talking(Street(agents=agents)) as call:
+        call.runner.offer(StopRequested())
+        await call.life
+        assert PCM_24K.ms(len(call.wire.sound())) > 1000
 
 
 @virtual
