@@ -101,6 +101,12 @@ def soon() -> Awaitable[None]:
     return asyncio.sleep(0.01)
 
 
+async def passing(seconds: float) -> None:
+    """Let time pass that costs nothing; only on a `VirtualLoop`."""
+    assert isinstance(asyncio.get_running_loop(), VirtualLoop)
+    await asyncio.sleep(seconds)
+
+
 # Wires
 
 

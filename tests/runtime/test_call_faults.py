@@ -11,6 +11,7 @@ from fakes import (
     Watcher,
     fake_plan,
     no_task_left,
+    passing,
     pcm_codec,
     soon,
     until,
@@ -56,7 +57,7 @@ def test_bug_in_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     watcher, kinds = watched(Remember)
 
     @virtual
-    async def test() -> None:
+    async def run() -> None:
         async with talking(Street(observers=kinds)) as call:
             before = asyncio.get_running_loop().time()
             call.agent.say("input.speech.started")
@@ -68,7 +69,7 @@ def test_bug_in_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
             assert call.agent.kinds()[-1] == "session.end"
             assert watcher.of(Remember)[-1].fact == CallEnded("bug")
 
-    test()
+    run()
 
 
 class BuggyCodec:
@@ -198,7 +199,7 @@ async def test_cancelled_anywhere(seed: int) -> None:
                 case 3 if street.opened and rolled.random() < 0.2:
                     call.agent.drop()
                 case 4:
-                    await asyncio.sleep(rolled.choice([0, 0, 0.005, 0.3]))
+                    await passing(rolled.choice([0, 0, 0.005, 0.3]))
         if rolled.random() < 0.3:
             call.wire.give({"type": "session.end"})
         for _ in range(rolled.randrange(1, 12)):

@@ -10,6 +10,7 @@ from calling import Line, line, talking
 from fakes import (
     MemoryWire,
     Street,
+    passing,
     twilio_codec,
     twilio_media,
     until,
@@ -65,7 +66,7 @@ async def _frames(
         sent += frame
         give(frame)
         at += 0.02
-        await asyncio.sleep(at - asyncio.get_running_loop().time())
+        await passing(at - asyncio.get_running_loop().time())
     return bytes(sent)
 
 
@@ -81,8 +82,8 @@ async def _replies(call: Line, seconds: float, seed: int, size: int, share: floa
         audio = rolled.randbytes(frames * size + rolled.randrange(size // 2) * 2)
         said += audio
         call.agent.speak(f"r{number}", audio, rolled.choice([0, size // 2, 300, size]))
-        await asyncio.sleep(frames * 0.02 / share)
-    await asyncio.sleep(until_s - clock())
+        await passing(frames * 0.02 / share)
+    await passing(until_s - clock())
     return bytes(said)
 
 
@@ -131,7 +132,7 @@ async def _return_marks(wire: MemoryWire) -> None:
     read, dry_at = 0, clock()
     while True:
         if read == len(wire.sent):
-            await asyncio.sleep(0.02)
+            await passing(0.02)
             continue
         message = msgspec.json.decode(wire.sent[read])
         read += 1

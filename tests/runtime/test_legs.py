@@ -3,7 +3,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from aiohttp import web
-from fakes import FakeAgent, MemoryWire, PlainCodec, caller_leg, pcm_codec, soon, until, virtual
+from fakes import FakeAgent, MemoryWire, PlainCodec, caller_leg, passing, pcm_codec, soon, until, virtual
 
 from gateway.audio import MULAW_8K, PCM_16K, PCM_24K, AudioFormat
 from gateway.commands import Clear, Mark, Play, SendAudio, Tell
@@ -138,7 +138,7 @@ async def test_peer_that_reads_slowly() -> None:
 
     class Slow(MemoryWire):
         async def send(self, message: str | bytes) -> None:
-            await asyncio.sleep(3)
+            await passing(3)
             await super().send(message)
 
     wire = Slow()
@@ -161,7 +161,7 @@ async def test_peer_that_reads_late_but_always() -> None:
 
     class Late(MemoryWire):
         async def send(self, message: str | bytes) -> None:
-            await asyncio.sleep(0.02)
+            await passing(0.02)
             await super().send(message)
 
     wire = Late()
@@ -171,7 +171,7 @@ async def test_peer_that_reads_late_but_always() -> None:
         leg.post(Play("r1", b"1"))
     for _ in range(3000):
         leg.post(Play("r1", b"1"))
-        await asyncio.sleep(0.02)
+        await passing(0.02)
     await until(lambda: len(wire.sent) == 3050)
     await leg.close()
     await writer

@@ -105,9 +105,12 @@ async def test_peer_that_never_reads() -> None:
     async with connected(send_s=0.2, close_s=0.2) as (leg, client, _, over):
         tcp_of(client).pause_reading()
         transport = leg._wire._socket._writer.transport  # type: ignore[attr-defined]
-        while leg.is_open:
+
+        def is_filled() -> bool:
             leg.post(Play("r1", bytes(65_536)))
-            await asyncio.sleep(0.001)
+            return not leg.is_open
+
+        await until(is_filled)
         await ended(over, 2)
         await until(transport.is_closing)
         await until(lambda: not transport.get_write_buffer_size())
