@@ -1,5 +1,5 @@
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from calling import FRAME, QUERY, line, talking, watched
@@ -18,8 +18,22 @@ from fakes import (
 from serving import start_stream
 
 from gateway.audio import PCM_24K
-from gateway.commands import Remember
-from gateway.events import CallerAudio, CallerLost, CallerReturned, SpeechStarted, StopRequested
+from gateway.commands import OpenAgent, Remember
+from gateway.contracts import SessionMemory
+from gateway.events import (
+    AgentLost,
+    AgentRefused,
+    AnyEvent,
+    CallerAudio,
+    CallerLost,
+    CallerReturned,
+    CallInfo,
+    SpeechStarted,
+    StopRequested,
+)
+from gateway.runtime.agent_side import AgentSide
+from gateway.runtime.dial import DialError, RefusedError, StrangerError
+from gateway.runtime.inbox import Inbox
 from gateway.settings import AgentSettings
 
 # Ends
@@ -258,6 +272,32 @@ async def test_caller_dies_in_every_phase(moment: str, may_return: bool) -> None
         assert asyncio.get_running_loop().time() - before < 12
         assert street.agent.kinds()[-1] == "session.end"
         assert street.agent.gone_at is not None
+
+
+@pytest.mark.parametrize(
+    ("error", "rung", "event"),
+    [
+        (StrangerError("not in the book"), "new", AgentRefused("not_allowed", "not in the book", "fallback")),
+        (RefusedError("401"), "new", AgentRefused("unauthorized", "401", "fallback")),
+        (RefusedError("401"), "token", AgentRefused("unauthorized", "401", "resume")),
+        (RefusedError("401"), "key", AgentRefused("unauthorized", "401", "renew")),
+        (DialError("nobody there"), "new", AgentLost("nobody there", "retry")),
+    ],
+)
+@virtual
+async def test_dial_that_fails(
+    error: DialError, rung: Literal["new", "token", "key"], event: AnyEvent
+) -> None:
+    """A dial that fails becomes an event that says what may help: another agent, another credential, or time."""
+    street, inbox = Street(), Inbox(64)
+
+    async def fail(_attempt: Any) -> Any:
+        raise error
+
+    street.dialler.open = fail  # type: ignore[method-assign, assignment]
+    info = CallInfo("call_1", "pcm", PCM_24K)
+    await AgentSide(OpenAgent("main", rung), info, SessionMemory(), street.house).run(inbox)
+    assert await inbox.get() == event
 
 
 @virtual
