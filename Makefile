@@ -33,6 +33,7 @@ slow: $(DEV)
 
 bench: $(DEV)
 	$(BIN)/python bench/step.py
+	$(BIN)/python bench/inbox_to_outbox.py
 
 clean:
 	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

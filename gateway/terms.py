@@ -34,6 +34,8 @@ class AgentTerms(Struct, frozen=True):
     """Seconds of unanswered voice until its session is replaced."""
     stalled_reply_s: float = 15.0
     """Silence of an unfinished reply until it counts as ended."""
+    introduces_itself: bool = False
+    """Whether it greets by itself when it takes over from another agent, and must not be told to go on."""
     interruptible: bool = True
     """False when the session says ``interrupt_response: false``."""
 

@@ -189,7 +189,7 @@ class PcmCodec:
                 return [CallerConfigured(message)]
             case "session.resume":
                 raise WireError(
-                    "a raw PCM connection cannot resume a session; use the address /v1/ws/browser"
+                    "a raw PCM connection cannot resume a session; open a new one and begin again"
                 )
         if kind.startswith("talkpath."):
             return []  # ours, and optional; the agent's provider would not know it

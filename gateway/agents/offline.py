@@ -322,7 +322,8 @@ class OfflineDialogue:
         if said := _SAY.match(instructions):
             quoted = _QUOTED.search(said.group(1))
             return [Say((quoted.group(1) or quoted.group(2)) if quoted else said.group(1).strip())]
-        if quoted := _QUOTED.search(instructions):
+        quoted = None if "{" in instructions else _QUOTED.search(instructions)  # JSON is not a sentence
+        if quoted:
             return [Say(quoted.group(1) or quoted.group(2))]
         if told := _TELL.match(instructions):
             sentence = told.group(1).strip()

@@ -46,6 +46,9 @@ FIRST_HOLD_AFTER_S: Final = 2.0
 """The same while the first agent is being reached."""
 TRANSFER_S: Final = 15.0
 """How long the carrier may take to answer a transfer."""
+GO_ON: Final = (
+    "The connection was interrupted for a moment. Go on from where you were cut off, without greeting again."
+)
 SOUND_OF: Final = {"limit": "goodbye", "silence": "goodbye"}
 """House sound before an ending that the house decides; ``apology`` where none is named."""
 SHORTEST_CLIP_MS: Final = 100.0
@@ -278,17 +281,17 @@ class Conversation:
             self._keys = ""
         if not self._tools.running:
             for reply_id in self._watch.stalled(self._floor, self._ladder.agent, now):
-                self._stalled(reply_id, now)
+                self._stalled(reply_id)
         if self._watch.nudge_due(now):
             self._remember(WatchdogFired("silent_reply", "a reply had neither sound nor words"))
             self._ask("")
 
-    def _stalled(self, reply_id: str, now: float) -> None:
+    def _stalled(self, reply_id: str) -> None:
         self._remember(WatchdogFired("stalled_reply", reply_id))
-        reply = self._floor.end(reply_id)
+        self._floor.end(reply_id)
         self._ledger.complete(reply_id)
-        if reply and reply.said_nothing:
-            self._watch.silent_reply(now)
+        if not self._floor.user_speaking and not self._tools.pending:
+            self._ask(GO_ON)  # the caller has waited long enough
 
     def _play_hold(self, now: float) -> None:
         self._hold_at = NEVER

@@ -15,7 +15,14 @@ import msgspec
 
 from gateway.audio import AUDIBLE_DBFS
 from gateway.call.catch_up import BURST_MS
-from gateway.call.conversation import FIRST_HOLD_AFTER_S, HOLD_AFTER_S, KEY_PAUSE_S, NEVER, Conversation
+from gateway.call.conversation import (
+    FIRST_HOLD_AFTER_S,
+    GO_ON,
+    HOLD_AFTER_S,
+    KEY_PAUSE_S,
+    NEVER,
+    Conversation,
+)
 from gateway.call.endings import Ending
 from gateway.call.manners import why_impossible
 from gateway.call.sounds import cut_up
@@ -57,11 +64,6 @@ from gateway.events import (
     ToolFinished,
     UserSaid,
 )
-
-GO_ON: Final = (
-    "The connection was interrupted for a moment. Go on from where you were cut off, without greeting again."
-)
-
 
 MOST_KEYS: Final = 32
 """Keys of one entry that are kept; the newest."""
@@ -207,7 +209,8 @@ class CallMachine(Conversation):
         if self._talked:
             self._tools.resumed() if event.resumed else self._tools.session_gone()
             self._remember(GapClosed(round((now - self._gap_at) * 1000, 1), self._ladder.rung, agent.name))
-            waits_for_us = self._cut_off or self._history.unanswered
+            greets = agent.introduces_itself and self._ladder.rung == "fallback"
+            waits_for_us = (self._cut_off or self._history.unanswered) and not greets
             if waits_for_us and not self._tools.pending and not self._catch_up.holds_voice:
                 first_words = GO_ON
         if not self._ending:

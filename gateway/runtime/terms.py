@@ -101,5 +101,6 @@ def _agent_terms(generation: Generation, name: str) -> AgentTerms:
         resume_s=settings.resume_s,
         deaf_s=settings.deaf_s,
         stalled_reply_s=settings.stalled_reply_s,
+        introduces_itself=not remote,
         interruptible=interruptible(settings),
     )

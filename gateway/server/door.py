@@ -24,7 +24,7 @@ NOT_LET_IN: Final = "This request came without valid proof of who sent it.\n"
 """The one answer to every kind of missing or wrong proof."""
 
 _PASSED_ON: Final = frozenset(
-    {"forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip"}
+    {"via", "x-real-ip", "cf-connecting-ip", "x-envoy-external-address", "x-appengine-user-ip"}
 )
 
 
@@ -167,7 +167,7 @@ class Door:
         if not is_loopback(host_name(_only(request, hdrs.HOST))):
             return "the Host is not this machine"
         for name in request.headers:
-            if name.lower() in _PASSED_ON or name.lower().startswith("x-forwarded"):
+            if _says_passed_on(name.lower()):
                 return f"it was passed on ({name.lower()})"
         origins = request.headers.getall(hdrs.ORIGIN, [])
         if origins and not (len(origins) == 1 and _is_own_page(origins[0])):
@@ -198,3 +198,8 @@ def _owner(given: str, keys: tuple[KeySettings, ...]) -> KeySettings | None:
             if hmac.compare_digest(key.reveal().encode(), given.encode(errors="surrogateescape")) and given:
                 owner = owner or settings
     return owner
+
+
+def _says_passed_on(name: str) -> bool:
+    """Whether a header field is one by which proxies say for whom they ask; each has its own name for it."""
+    return "forwarded" in name or name.endswith("client-ip") or name in _PASSED_ON

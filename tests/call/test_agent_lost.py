@@ -3,7 +3,7 @@
 import pytest
 from play import INFO, Heard, Play, caller_audio, reply, reply_audio, terms
 
-from gateway.call.machine import GO_ON
+from gateway.call.conversation import GO_ON
 from gateway.commands import (
     AskReply,
     CaughtUp,
@@ -319,3 +319,12 @@ def test_nothing_is_played_to_a_caller_who_is_away() -> None:
     assert play.far_end.heard_ms("clip:hold", play.now) == pytest.approx(1000, abs=25)
     play.on(CallerLost("1006"))
     play.wait(31, CloseAgent(), HangUp("caller_lost"))
+
+
+def test_an_agent_that_introduces_itself_is_not_told_to_go_on() -> None:
+    """A reply asked for would replace the greeting with which it takes over."""
+    ladder = (AgentTerms("main", tries=1, resume_s=0), AgentTerms("sorry", introduces_itself=True))
+    play = Play.talking(terms(*ladder))
+    play.on([UserSaid("are you there", final=True), ReplyStarted("r1"), *reply_audio(200)])
+    play.on(AgentLost("gone", "fallback"), ...)
+    play.on(AgentReady("s2"), GapClosed(0.0, "fallback", "sorry"))

@@ -3,6 +3,7 @@
 import pytest
 from play import Play, reply, reply_audio, terms
 
+from gateway.call.conversation import GO_ON
 from gateway.commands import AbandonTool, AskReply, Clear, OpenAgent, RunTool, SendResult, Tell, WatchdogFired
 from gateway.events import (
     AgentLost,
@@ -144,7 +145,7 @@ def test_a_reply_with_a_tool_running_is_not_stalled() -> None:
     play.wait(30)
     play.on(FINISHED, RESULT)
     play.wait(4.9)
-    play.wait(0.2, WatchdogFired("stalled_reply", "r1"))
+    play.wait(0.2, WatchdogFired("stalled_reply", "r1"), AskReply(GO_ON))
 
 
 def test_a_result_that_waits_for_a_stalled_reply_gets_out() -> None:

@@ -3,6 +3,7 @@
 import pytest
 from play import INFO, Play, caller_audio, reply, reply_audio, terms
 
+from gateway.call.conversation import GO_ON
 from gateway.commands import (
     AskReply,
     CloseAgent,
@@ -71,20 +72,19 @@ def test_noise_and_backchannels_do_not_make_an_agent_deaf() -> None:
 
 
 def test_a_reply_that_stalls_counts_as_ended() -> None:
-    """An unfinished reply of which nothing more comes does not hold the call up, and is not heard later."""
+    """An unfinished reply of which nothing more comes is asked for again, and is not heard later."""
     play = Play.talking(terms(AgentTerms("main", stalled_reply_s=5)))
     play.on([ReplyStarted("r1"), *reply_audio(500)])
-    play.wait(5.1, WatchdogFired("stalled_reply", "r1"))
+    play.wait(5.1, WatchdogFired("stalled_reply", "r1"), AskReply(GO_ON))
     play.on([*reply_audio(500), ReplyEnded("r1")])
     play.wait(10)
 
 
-def test_a_reply_that_stalls_before_saying_anything_is_asked_for_again() -> None:
-    """Like one that ended without a word."""
+def test_a_reply_that_stalls_while_the_caller_speaks_is_not_asked_for() -> None:
+    """The caller's words will be answered instead."""
     play = Play.talking(terms(AgentTerms("main", stalled_reply_s=5)))
-    play.on(ReplyStarted("r1"))
-    play.wait(5.1)
-    play.wait(3, AskReply(""))
+    play.on([ReplyStarted("r1"), SpeechStarted()])
+    play.wait(5.1, WatchdogFired("stalled_reply", "r1"))
 
 
 def test_a_reply_without_sound_and_words_is_asked_for_again() -> None:
