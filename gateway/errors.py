@@ -1,4 +1,4 @@
-"""The five exceptions that cross levels of the house; expected trouble is an event, not one of these."""
+"""The four exceptions that cross levels of the house; expected trouble is an event, not one of these."""
 
 
 class ConfigError(Exception):
@@ -17,16 +17,14 @@ class PluginError(Exception):
 
 
 class WireError(Exception):
-    """A peer sent a message that its dialect does not know; raised by codecs only, counted by the leg."""
+    """A peer sent a message that its dialect does not know; raised by codecs only, counted by the leg.
 
+    ``fatal`` says that nothing which follows on this connection can be believed or used; the leg closes it.
+    """
 
-class LegClosed(Exception):  # noqa: N818 - a fact about a leg, in the house's words
-    """The connection of one side is gone; ``code`` is the WebSocket close code, 1006 where none was sent."""
-
-    def __init__(self, code: int = 1006, reason: str = "") -> None:
-        super().__init__(f"the connection was closed ({code}{': ' + reason if reason else ''})")
-        self.code = code
-        self.reason = reason
+    def __init__(self, sentence: str, *, fatal: bool = False) -> None:
+        super().__init__(sentence)
+        self.fatal = fatal
 
 
 class ToolError(Exception):

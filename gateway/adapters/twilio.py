@@ -164,14 +164,16 @@ class TwilioCodec:
         if stream.stream_sid not in ("", wire.stream_sid):
             raise WireError("`start` names its stream by two different streamSids")
         if upgrade.carrier_call_id and stream.call_sid != upgrade.carrier_call_id:
-            raise WireError("`start.callSid` is not the call that this socket was opened for")
+            raise WireError("`start.callSid` is not the call that this socket was opened for", fatal=True)
         sound = stream.media_format
         if (
             sound.encoding != "audio/x-mulaw"
             or _whole(sound.sample_rate) != 8000
             or _whole(sound.channels) != 1
         ):
-            raise WireError("`start.mediaFormat` must be audio/x-mulaw with 8000 Hz and 1 channel")
+            raise WireError(
+                "`start.mediaFormat` must be audio/x-mulaw with 8000 Hz and 1 channel", fatal=True
+            )
         self.stream_sid = wire.stream_sid
         self._play_prefix = f'{{"event":"media","streamSid":{_json(wire.stream_sid)},"media":{{"payload":"'
         parameters = {**(stream.custom_parameters or {}), **upgrade.parameters}
@@ -192,7 +194,8 @@ class TwilioCodec:
 def _greet(wire: _Connected) -> list[Event]:
     if wire.protocol != "Call":
         raise WireError(
-            "this stream does not speak Twilio's protocol `Call`; use the address of its own adapter"
+            "this stream does not speak Twilio's protocol `Call`; use the address of its own adapter",
+            fatal=True,
         )
     return []
 
@@ -207,7 +210,8 @@ def _explain(message: str, error: Exception) -> list[Event]:
         return []
     if seen.event is None and seen.type == "setup":
         raise WireError(
-            "this is ConversationRelay, which carries text; lead the call here with <Connect><Stream> instead"
+            "this is ConversationRelay, which carries text; lead the call here with <Connect><Stream> instead",
+            fatal=True,
         ) from error
     if not isinstance(seen.event, str):
         raise WireError("the message has no `event`") from error

@@ -59,6 +59,8 @@ class WireLeg:
         """Audio that was dropped because the peer did not read."""
         self.wire_errors = 0
         """Messages that the codec could not read."""
+        self.last_error = ""
+        """What was wrong with the last of them."""
         self._wire = wire
         self._bounds = bounds or LegBounds()
         self._sound = sound
@@ -121,7 +123,7 @@ class WireLeg:
         try:
             events = self.codec.decode(message)
         except WireError as error:
-            await self._answer(str(error))
+            await self._answer(error)
             return
         self._errors_in_a_row = 0
         for event in events:
@@ -149,10 +151,11 @@ class WireLeg:
         self._wake.ring()
         self._read.extend(_ask_codec(self.codec, "closed", self.close_code, self.close_reason))
 
-    async def _answer(self, sentence: str) -> None:
-        """Tell the peer what was wrong; after too many in a row, close."""
+    async def _answer(self, error: WireError) -> None:
+        """Tell the peer what was wrong; after a fatal one, or too many in a row, close."""
+        sentence = self.last_error = str(error)
         self.wire_errors += 1
-        self._errors_in_a_row += 1
+        self._errors_in_a_row += 1 if not error.fatal else self._bounds.wire_errors
         try:
             # sent from here, not posted: who sends nonsense and does not read our answers is not read either
             async with asyncio.timeout(self._bounds.send_s):

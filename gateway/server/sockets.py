@@ -117,6 +117,7 @@ class MediaSockets:
         )
         tokenless = guest.media_pass is None
         welcome = self._once(adapter, codec) if tokenless and adapter.proof == "carrier" else None
+        leg: CallerLeg | None = None
         heard = False
         try:
             await socket.prepare(request)
@@ -135,6 +136,8 @@ class MediaSockets:
                 call_id=call.call_id,
                 caller=mask_number(call.booking.caller),
                 close=socket.close_code,
+                wire_errors=None if leg is None else leg.wire_errors or None,
+                last_error=None if leg is None else leg.last_error[:200],
                 seconds=f"{time.monotonic() - began:.1f}",
             )
         return socket

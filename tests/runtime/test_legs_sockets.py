@@ -12,7 +12,8 @@ from fakes import PlainCodec, no_task_left, until
 
 from gateway.commands import Play
 from gateway.contracts import Codec
-from gateway.events import AnyEvent, CallerPressed
+from gateway.errors import WireError
+from gateway.events import AnyEvent, CallerPressed, Event
 from gateway.runtime.legs import LegBounds, WebSocketLeg
 
 Handler = Callable[[web.WebSocketResponse], Awaitable[None]]
@@ -171,3 +172,22 @@ async def test_both_ways() -> None:
         await client.close()
         await ended(over, 2)
         assert events == [CallerPressed(str(number)) for number in range(500)]
+
+
+class _Strict(PlainCodec):
+    """Refuses one word for good."""
+
+    def decode(self, message: str | bytes) -> list[Event]:
+        if message == "impostor":
+            raise WireError("this is another call", fatal=True)
+        return super().decode(message)
+
+
+async def test_peer_that_cannot_be_believed() -> None:
+    """A fatal error closes the connection at once, with its sentence, however many errors are forgiven."""
+    async with connected(_Strict(), wire_errors=10) as (leg, client, events, over):
+        await client.send_str("impostor")
+        await ended(over, 2)
+        message = await client.receive()
+        assert (message.data, message.extra) == (1008, "this is another call")
+        assert (leg.wire_errors, leg.last_error, events) == (1, "this is another call", [])
