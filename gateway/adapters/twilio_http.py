@@ -46,6 +46,10 @@ def authorize(knock: Knock, settings: TwilioSettings, _now: float) -> str:
     return reason_to_refuse(knock, settings.auth_token, settings.account_sid)
 
 
+LONGEST_SID: Final = 64
+"""Twilio's are of 34 characters."""
+
+
 def visit(knock: Knock, kind: str) -> Visit:
     """Read a webhook that `authorize` has proven.
 
@@ -53,7 +57,8 @@ def visit(knock: Knock, kind: str) -> Visit:
         WireError: when it names no call.
     """
     fields = dict(form_fields(knock))
-    if not (carrier_call_id := fields.get("CallSid", "")):
+    carrier_call_id = fields.get("CallSid", "")
+    if not 0 < len(carrier_call_id) <= LONGEST_SID:
         raise WireError("the webhook names no CallSid; point only Twilio's voice webhooks at this address")
     return Visit(
         kind=cast("Literal['call', 'after', 'status']", kind),

@@ -15,6 +15,11 @@ MEMORY: Final = 256
 """Calls remembered, so that a repeated request is recognised."""
 
 
+MOST_OPEN: Final = 32
+"""Calls that may wait for their result at once; an agent that asks for more is told so."""
+TOO_MANY: Final = '{"error": "too many tools are running; wait for their results, then ask again"}'
+
+
 class State(StrEnum):
     """Where a tool call stands."""
 
@@ -23,6 +28,9 @@ class State(StrEnum):
     SENT = "sent"
     DELIVERED = "delivered"
     ABANDONED = "abandoned"
+
+
+_OPEN: Final = frozenset({State.RUNNING, State.HELD})
 
 
 class ToolCall:
@@ -54,6 +62,8 @@ class ToolLedger:
         if known := self._calls.get(event.tool_call_id):
             may_repeat = known.result and known.state is State.SENT and not known.orphaned
             return [known.result] if known.result and may_repeat else []
+        if sum(call.state in _OPEN for call in self._calls.values()) >= MOST_OPEN:
+            return [SendResult(event.tool_call_id, TOO_MANY, failed=True)]
         self._calls[event.tool_call_id] = ToolCall(event, reply_id)
         self._forget()
         return [RunTool(event.tool_call_id, event.name, event.arguments)]
@@ -123,7 +133,7 @@ class ToolLedger:
     @property
     def pending(self) -> bool:
         """Whether a tool is running or a result waits to be sent."""
-        return any(call.state in {State.RUNNING, State.HELD} for call in self._calls.values())
+        return any(call.state in _OPEN for call in self._calls.values())
 
     def _abandon(self, call: ToolCall) -> list[AnyCommand]:
         was_running = call.state is State.RUNNING
@@ -133,7 +143,7 @@ class ToolLedger:
 
     def _forget(self) -> None:
         while len(self._calls) > MEMORY:
-            done = (i for i, c in self._calls.items() if c.state in {State.DELIVERED, State.ABANDONED})
+            done = (i for i, c in self._calls.items() if c.state not in _OPEN)
             if (oldest := next(done, None)) is None:
                 return
             del self._calls[oldest]

@@ -150,9 +150,13 @@ class JournalFile:
         """Write what is still open and close the file."""
         if self._file is None:
             return
-        with self._file as file:
+        try:
+            with self._file as file:
+                if not self._broken:
+                    file.writelines(self._writer.lose(self._last_at, lost) if lost else self._writer.flush())
+        except OSError as error:
             if not self._broken:
-                file.writelines(self._writer.lose(self._last_at, lost) if lost else self._writer.flush())
+                log.error("journal.broken path=%s why=%r; its end is missing", self._path, str(error))  # noqa: TRY400 - the sentence says it all
 
     def _open(self, at: float) -> BinaryIO:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

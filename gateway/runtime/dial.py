@@ -23,9 +23,9 @@ from gateway.settings import RegionSettings
 
 MESSAGE_BYTES: Final = 16 * 1024 * 1024
 """Largest message taken from an agent: a whole reply may come at once."""
-FAILURES: Final = 5
-"""Failures in a row after which an address is left alone for a while."""
-REST_S: Final = 10.0
+FAILURES: Final = 20
+"""Failures in a row after which an address is left alone; more than one call's own attempts make."""
+REST_S: Final = 3.0
 """How long it is left alone."""
 JITTER: Final = 0.25
 """Most that is added to a pause, as a part of it, so that calls lost together do not come back together."""

@@ -9,6 +9,8 @@ import logging
 import re
 from typing import Final
 
+from aiohttp import http_exceptions
+
 access: Final = logging.getLogger("talkpath.access")
 
 _PLAIN = re.compile(r"[^\s\"=]+")
@@ -34,3 +36,19 @@ def log_line(what: str, **fields: object) -> None:
 def _shown(value: str) -> str:
     plain = _PLAIN.fullmatch(value) and value.isprintable()
     return value if plain else json.dumps(value, ensure_ascii=not value.isprintable())
+
+
+class HideMalformed(logging.Filter):
+    """Keeps requests that could not be parsed from writing themselves, keys and all, into the log.
+
+    They come before any proof, so each is one quiet line.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let the record pass, without its traceback when that holds a peer's bytes."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, http_exceptions.HttpProcessingError):
+            record.msg, record.args = "a request was refused: it is not valid HTTP", ()
+            record.exc_info = record.exc_text = None
+            record.levelno, record.levelname = logging.INFO, "INFO"
+        return True

@@ -89,6 +89,8 @@ class Answering:
                     body = await request.read()
             except TimeoutError:
                 return web.Response(status=408, text=f"The body did not come within {BODY_S:g} s.\n")
+            except web.RequestPayloadError:
+                return web.Response(status=400, text="The body is not what its header fields say.\n")
             knock = self._door.admit_webhook(request, body, adapter)
             if isinstance(knock, Refusal):
                 log_line(

@@ -24,7 +24,7 @@ NOT_LET_IN: Final = "This request came without valid proof of who sent it.\n"
 """The one answer to every kind of missing or wrong proof."""
 
 _PASSED_ON: Final = frozenset(
-    {"via", "x-real-ip", "cf-connecting-ip", "x-envoy-external-address", "x-appengine-user-ip"}
+    {"via", "x-real-ip", "cf-connecting-ip", "x-envoy-external-address", "x-appengine-user-ip", "cdn-loop"}
 )
 
 
@@ -166,6 +166,8 @@ class Door:
             return "the peer is not this machine"
         if not is_loopback(host_name(_only(request, hdrs.HOST))):
             return "the Host is not this machine"
+        if not request.raw_path.startswith("/"):
+            return "it names another host in its first line"
         for name in request.headers:
             if _says_passed_on(name.lower()):
                 return f"it was passed on ({name.lower()})"
@@ -202,4 +204,10 @@ def _owner(given: str, keys: tuple[KeySettings, ...]) -> KeySettings | None:
 
 def _says_passed_on(name: str) -> bool:
     """Whether a header field is one by which proxies say for whom they ask; each has its own name for it."""
-    return "forwarded" in name or name.endswith("client-ip") or name in _PASSED_ON
+    name = name.replace("_", "-")
+    return (
+        "forwarded" in name
+        or name.endswith("client-ip")
+        or name.startswith("x-original-")
+        or name in _PASSED_ON
+    )

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from gateway.runtime.call import CallRunner
 from gateway.runtime.plugins import Generation
+from gateway.server.access_log import HideMalformed
 from gateway.server.app import build_app
 from gateway.server.calls import CallRegistry
 from gateway.server.opening import open_house
@@ -123,11 +124,20 @@ def _origin(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def _server_log() -> logging.Logger:
+    """The logger of what goes wrong in the server itself, without peers' bytes."""
+    server_log = logging.getLogger("talkpath.http")
+    if not server_log.filters:
+        server_log.addFilter(HideMalformed())
+    return server_log
+
+
 async def _start(
     stack: AsyncExitStack, app: web.Application, bound: socket.socket, settings: Settings
 ) -> None:
     runner = web.AppRunner(
         app,
+        logger=_server_log(),
         access_log=None,  # its lines would hold the tokens of media sockets
         shutdown_timeout=settings.server.close_s,
         keepalive_timeout=IDLE_S,

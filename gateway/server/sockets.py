@@ -113,7 +113,7 @@ class MediaSockets:
             heartbeat=self._heartbeat_s,
             protocols=SUBPROTOCOLS,
             compress=False,  # base64 audio barely shrinks; it would only cost time
-            max_msg_size=self._server.message_bytes,
+            max_msg_size=self._server.message_bytes + 1,  # aiohttp refuses a message of just this size
         )
         tokenless = guest.media_pass is None
         welcome = self._once(adapter, codec) if tokenless and adapter.proof == "carrier" else None

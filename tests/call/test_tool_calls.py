@@ -4,6 +4,7 @@ import pytest
 from play import Play, reply, reply_audio, terms
 
 from gateway.call.conversation import GO_ON
+from gateway.call.tools import MEMORY, MOST_OPEN, TOO_MANY
 from gateway.commands import AbandonTool, AskReply, Clear, OpenAgent, RunTool, SendResult, Tell, WatchdogFired
 from gateway.events import (
     AgentLost,
@@ -176,9 +177,23 @@ def test_finished_calls_are_forgotten_and_running_ones_are_not() -> None:
     play.on(FINISHED, RESULT)
 
 
-def test_unfinished_calls_are_never_forgotten() -> None:
-    """Even more running tools than the memory holds stay known."""
+def test_a_storm_of_tool_calls_is_answered_and_not_run() -> None:
+    """An agent may have so many tools open; what it asks for beyond is told so at once, and costs no memory."""
     play = Play.talking()
-    for n in range(300):
+    for n in range(MOST_OPEN):
         play.on(ToolCalled(f"x{n}", "stock", "{}"), RunTool(f"x{n}", "stock", "{}"))
+    for n in range(1000):
+        play.on(ToolCalled(f"y{n}", "stock", "{}"), SendResult(f"y{n}", TOO_MANY, failed=True))
+    assert len(play.machine._tools._calls) == MOST_OPEN
     play.on(ToolCalled("x0", "stock", "{}"))
+    play.on(ToolFinished("x0", "{}"), SendResult("x0", "{}"))
+    play.on(ToolCalled("z", "stock", "{}"), RunTool("z", "stock", "{}"))
+
+
+def test_results_that_were_never_taken_are_forgotten_too() -> None:
+    """An agent that asks and never replies cannot fill the memory."""
+    play = Play.talking()
+    for n in range(600):
+        play.on(ToolCalled(f"x{n}", "stock", "{}"), ...)
+        play.on(ToolFinished(f"x{n}", "{}"), SendResult(f"x{n}", "{}"))
+    assert len(play.machine._tools._calls) <= MEMORY

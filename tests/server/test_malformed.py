@@ -1,0 +1,59 @@
+"""What is not valid HTTP leaves no trace of what it held."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+import pytest
+
+from gateway.runtime.config import load_generation
+from gateway.server.listening import serving
+
+SECRETIVE = (
+    b"GET /v1/calls HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization : Bearer hush-hush\r\n\r\n",
+    b"GET /v1/ws/twilio/hush-hush\x01 HTTP/9.9\r\n\r\n",
+)
+ELSEWHERE = b"GET http://elsewhere.example/v1/calls HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+PACKED = (
+    b"POST /twilio/voice HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    b"Content-Encoding: gzip\r\nContent-Length: 9\r\n\r\nCallSid=C"
+)
+
+
+async def answers(folder: Path, *requests: bytes) -> list[bytes]:
+    (folder / "gateway.yaml").write_text(
+        "server: {port: 0, admin_port: 0}\nadapters: {twilio: {}, pcm: {}}\n", encoding="utf-8"
+    )
+    found = []
+    async with serving(load_generation(folder / "gateway.yaml")) as bound:
+        host, port = bound.url.removeprefix("http://").split(":")
+        for request in requests:
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(request)
+            found.append(await reader.readline())
+            writer.close()
+            await writer.wait_closed()
+    return found
+
+
+async def test_malformed_requests_are_not_quoted_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each is answered 400 and is one quiet line without a peer's bytes."""
+    caplog.set_level(logging.INFO)
+    found = await answers(tmp_path, *SECRETIVE)
+    assert [line.split()[1] for line in found] == [b"400", b"400"]
+    assert "hush-hush" not in caplog.text
+    assert [r.levelname for r in caplog.records if r.name == "talkpath.http"] == ["INFO", "INFO"]
+
+
+async def test_requests_for_another_host_are_not_from_this_machine(tmp_path: Path) -> None:
+    """A first line that names another host counts like a foreign Host."""
+    (line,) = await answers(tmp_path, ELSEWHERE)
+    assert line.split()[1] == b"403"
+
+
+async def test_a_body_that_is_not_what_it_says_is_refused(tmp_path: Path) -> None:
+    """It is the peer's fault, not ours."""
+    (line,) = await answers(tmp_path, PACKED)
+    assert line.split()[1] == b"400"
