@@ -1,7 +1,7 @@
 """``talkpath check``: what is wrong with the configuration, or where its routes lead."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
@@ -9,16 +9,18 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.errors import ConfigError, PluginError
-from gateway.runtime.config import load_generation
-from gateway.runtime.plugins import Generation
+from gateway.runtime.config import chosen_file, load_generation
+from gateway.runtime.notes import notes
+from gateway.runtime.plugins import Generation, find_plugins
 from gateway.runtime.routing import ConfiguredRoutes, ladder
-from gateway.runtime.without_effect import without_effect
+from gateway.server.opening import missing_hearing
 from gateway.settings import MatchSettings, RouteSettings
 
 Config = Annotated[
     Path | None,
     typer.Option(help="Configuration file; else $TALKPATH_CONFIG, else ./gateway.yaml, else built-in."),
 ]
+BUILT_IN: Final = "the built-in configuration"
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
@@ -32,34 +34,53 @@ def check(*, config: Config = None, json: Json = False) -> None:
     try:
         generation = load_generation(config)
     except (ConfigError, PluginError) as error:
-        problems = str(error).splitlines()
         if json:
-            print_json({"ok": False, "problems": problems})
+            source = str(chosen_file(config) or BUILT_IN)
+            print_json({"ok": False, "source": source, "problems": str(error).splitlines()})
         else:
-            for problem in problems:
-                typer.echo(problem, err=True)
-            typer.echo(f"talkpath check: {len(problems)} to mend", err=True)
+            typer.echo(refusal("check", config, error), err=True)
         raise typer.Exit(2) from error
     if json:
         print_json({"ok": True, **summary(generation)})
         return
+    _print(summary(generation), routes_table(generation))
+
+
+def _print(found: dict[str, Any], routes: Table) -> None:
+    """Print the configuration for people."""
     console = Console(highlight=False)
-    console.print(f"Configuration: {generation.source or 'built-in'}", soft_wrap=True, markup=False)
-    console.print(routes_table(generation))
-    console.print(f"Adapters: {', '.join(generation.settings.adapters)}", soft_wrap=True, markup=False)
-    for note in without_effect(generation.settings):
-        console.print(f"Note: {note}", soft_wrap=True, markup=False)
-    console.print(f"Plugins: {', '.join(generation.plugins)}", soft_wrap=True, markup=False)
+    console.print(f"Configuration: {found['source']}", soft_wrap=True, markup=False)
+    console.print(routes)
+    lines = [
+        f"Adapters: {', '.join(found['adapters'])}",
+        f"Plugins: {', '.join(found['plugins']) or 'none besides the built-in ones'}",
+        *(f"Note: {note}" for note in found["notes"]),
+    ]
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False)
+    built_in = f"Built-in plugins: {', '.join(found['built_in_plugins'])}"
+    console.print(built_in, soft_wrap=True, markup=False, style="dim")
+
+
+def refusal(command: str, config: Path | None, error: ConfigError | PluginError) -> str:
+    """Say which configuration a command cannot use, then every problem on a line of its own."""
+    problems = str(error).splitlines()
+    count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
+    return "\n".join([f"talkpath {command}: {chosen_file(config) or BUILT_IN} has {count}", *problems])
 
 
 def summary(generation: Generation) -> dict[str, Any]:
     """The configuration for programs, without secrets."""
+    settings = generation.settings
+    built_in = {origin.name for origin in find_plugins(settings.plugins) if origin.is_built_in}
+    hearing = missing_hearing(settings)
     return {
-        "source": generation.source or "built-in",
-        "routes": [describe_route(route, generation) for route in generation.settings.routes],
-        "adapters": list(generation.settings.adapters),
-        "plugins": list(generation.plugins),
-        "notes": without_effect(generation.settings),
+        "source": generation.source or BUILT_IN,
+        "routes": [describe_route(route, generation) for route in settings.routes],
+        "adapters": list(settings.adapters),
+        "plugins": [name for name in generation.plugins if name not in built_in],
+        "built_in_plugins": [name for name in generation.plugins if name in built_in],
+        "notes": [*notes(settings), *([hearing] if hearing else [])],
     }
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.audio import MULAW_8K
-from gateway.cli.check import Config, Json, print_json
+from gateway.cli.check import Config, Json, print_json, refusal
 from gateway.contracts import Route
 from gateway.errors import ConfigError, PluginError
 from gateway.events import CallInfo
@@ -38,7 +38,8 @@ def route_test(
             _leave(2, f"the adapter {adapter} is not configured; adapters are: {known}")
         route = generation.parts.route_call(info, settings)
     except (ConfigError, PluginError) as error:
-        _leave(2, str(error))
+        typer.echo(refusal("route-test", config, error), err=True)
+        raise typer.Exit(2) from error
     if route is None:
         reasons = explain_mismatches(info, settings)
         if json:

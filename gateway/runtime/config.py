@@ -1,28 +1,31 @@
 """Reads ``gateway.yaml`` and the environment into settings, together with the plugins that own parts of them.
 
-Owns where the configuration comes from, its defaults, ``extends`` and the order of decoding. Refuses to stop at
-the first problem: all of them are raised at once. Paths in the file are relative to the file's folder and leave
+Owns where the configuration comes from, its defaults and the order of decoding. Refuses to stop at the first
+problem: all of them are raised at once, also those that can be told while a plugin is broken. Paths in the file are relative to the file's folder and leave
 here absolute.
 """
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 
 import msgspec
 
-from gateway.contracts import Parts
+from gateway.contracts import Adapter, AgentKind, Parts
 from gateway.errors import ConfigError, PluginError
-from gateway.runtime.decode import ABSENT, decode, one_of, suggest
+from gateway.runtime.decode import ABSENT, decode, one_of, suggest, uninstalled, unknown
 from gateway.runtime.development import development_secret, with_development_secrets
-from gateway.runtime.plugins import Generation, Plugins
+from gateway.runtime.extends import extend_agents
+from gateway.runtime.plugins import Generation, Plugins, find_plugins
 from gateway.runtime.references import check_references
 from gateway.runtime.yaml_source import Node, Problems, read_yaml
-from gateway.settings import PluginsSettings, Settings
+from gateway.settings import AgentSettings, PluginsSettings, Settings
 
-__all__ = ["development_secret", "load_generation", "load_settings"]
+__all__ = ["chosen_file", "development_secret", "load_generation", "load_settings"]
 
 DEFAULT_FILE: Final = "gateway.yaml"
 VARIABLE: Final = "TALKPATH_CONFIG"
@@ -53,11 +56,11 @@ def load_generation(
         PluginError: when nothing is wrong but a plugin.
     """
     problems = Problems()
-    file = _choose_file(path)
+    file = chosen_file(path)
     if file is None:
         root, folder = _built_in(), Path.cwd()
     else:
-        root, folder = _read(file, problems), file.resolve().parent
+        root, folder = _read(file, problems, is_named=path is not None), file.resolve().parent
         _fill_in_defaults(root)
     loading = _Loading(root, folder, problems)
     settings, parts, plugins = loading.run(extra)
@@ -70,7 +73,8 @@ def load_generation(
     )
 
 
-def _choose_file(path: str | Path | None) -> Path | None:
+def chosen_file(path: str | Path | None = None) -> Path | None:
+    """The file that is read: the one given, else that of ``$TALKPATH_CONFIG``, else ``./gateway.yaml`` if there."""
     if path is not None:
         return Path(path)
     if named := os.environ.get(VARIABLE):
@@ -78,7 +82,7 @@ def _choose_file(path: str | Path | None) -> Path | None:
     return Path(DEFAULT_FILE) if Path(DEFAULT_FILE).exists() else None
 
 
-def _read(file: Path, problems: Problems) -> Node:
+def _read(file: Path, problems: Problems, *, is_named: bool) -> Node:
     try:
         with file.open("rb") as stream:
             data = stream.read(MAX_FILE_BYTES + 1)
@@ -88,7 +92,10 @@ def _read(file: Path, problems: Problems) -> Node:
             )
         text = data.decode("utf-8-sig")
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be read ({error.strerror}); name another with --config") from error
+        advice = "name another with --config"
+        if not is_named and os.environ.get(VARIABLE):
+            advice = f"{VARIABLE} names it: point that at your configuration or unset it, or {advice}"
+        raise ConfigError(f"{file}: cannot be read ({error.strerror}); {advice}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: is not UTF-8 text; save it as UTF-8") from error
     root = read_yaml(text, os.environ, problems)
@@ -112,6 +119,9 @@ def _fill_in_defaults(root: Node) -> None:
     """Let a file that says nothing of agents and routes, or of adapters, keep the built-in ones."""
     if not isinstance(root.value, dict):
         return
+    for name in ("agents", "routes", "adapters"):
+        if (node := root.get(name)) and node.value is None:
+            del root.value[name]  # a section whose lines are all commented out
     if not (root.value.keys() & {"agents", "routes"}):
         root.value["agents"] = Node.of(_DEFAULT_AGENTS)
         root.value["routes"] = Node.of(_DEFAULT_ROUTES)
@@ -125,21 +135,52 @@ class _Loading:
         self._root = root
         self._folder = folder
         self._problems = problems
+        self._orphans: frozenset[str] = frozenset()
+        self._all_plugins = True
 
     def run(self, extra: Sequence[object]) -> tuple[Settings, Parts, Plugins]:
         plain = self._plain_sections()
+        plain = msgspec.structs.replace(plain, plugins=self._disabled(plain.plugins, extra))
+        self._orphans = extend_agents(self._root, self._problems)
         try:
-            plugins = Plugins(plain.plugins, extra)
-            settings = self._owned_sections(plain, plugins)
-            parts = plugins.parts(settings)
-            check_references(self._root, settings, parts, self._problems)
+            plugins, settings, parts = self._with_plugins(plain, extra)
         except PluginError as error:
+            self._without_plugins(plain)
             if not self._problems:
                 raise
             raise ConfigError(*self._problems.sentences(), *str(error).splitlines()) from error
         if self._problems:
             raise ConfigError(*self._problems.sentences())
         return settings, parts, plugins
+
+    def _with_plugins(self, plain: Settings, extra: Sequence[object]) -> tuple[Plugins, Settings, Parts]:
+        plugins = Plugins(plain.plugins, extra)
+        settings = self._owned_sections(plain, plugins)
+        parts = plugins.parts(settings)
+        check_references(self._root, settings, parts, self._problems, all_plugins=self._all_plugins)
+        return plugins, settings, parts
+
+    def _without_plugins(self, plain: Settings) -> None:
+        """Find what can be found while a plugin is broken: with our own alone, but what others may bring is let be."""
+        self._all_plugins = False
+        others = [origin.name for origin in find_plugins(plain.plugins) if not origin.is_built_in]
+        disabled = (*plain.plugins.disabled, *others)
+        plugins = msgspec.structs.replace(plain.plugins, disabled=disabled)
+        with suppress(PluginError):  # the first one is raised
+            self._with_plugins(msgspec.structs.replace(plain, plugins=plugins), ())
+
+    def _disabled(self, plugins: PluginsSettings, extra: Sequence[object]) -> PluginsSettings:
+        """Report names in ``plugins.disabled`` that no plugin has, and leave them out."""
+        known = [origin.name for origin in find_plugins(plugins, extra)]
+        for index, name in enumerate(plugins.disabled):
+            place = f"plugins.disabled[{index}]"
+            if name not in known and not self._problems.has(place):
+                node = self._root.find("plugins", "disabled", index)
+                advice = "leave it out; `talkpath check` lists those there are once all is well"
+                self._problems.add(place, node, unknown("plugin", node, known, advice))
+        return msgspec.structs.replace(
+            plugins, disabled=tuple(name for name in plugins.disabled if name in known)
+        )
 
     def _plain_sections(self) -> Settings:
         """Everything but the sections of plugins; a section that is wrong keeps its defaults for now."""
@@ -168,65 +209,50 @@ class _Loading:
             folder = str(found)
         plugins = PluginsSettings(disabled=settings.plugins.disabled, folder=folder)
         records = settings.records
-        if records.path:
+        if records.path and isinstance(records, msgspec.Struct):
             records = msgspec.structs.replace(records, path=str(self._folder / records.path))
         return msgspec.structs.replace(settings, plugins=plugins, records=records)
 
     def _owned_sections(self, plain: Settings, plugins: Plugins) -> Settings:
-        kinds, dialects = plugins.agents(plain), plugins.adapters(plain)
-        self._extend_agents()
-        agents = self._named(
-            "agents",
-            lambda node, place: self._agent_struct(
-                node, place, {name: kind.settings for name, kind in kinds.items()}
-            ),
-        )
-        adapters = self._named(
-            "adapters",
-            lambda node, place: self._adapter_struct(
-                node, place, {name: one.settings for name, one in dialects.items()}
-            ),
-        )
+        agents = self._named("agents", partial(self._agent, plugins.agents(plain)))
+        adapters = self._named("adapters", partial(self._adapter, plugins.adapters(plain)))
         return msgspec.structs.replace(plain, agents=agents, adapters=adapters)
 
-    def _named(
-        self, section: str, struct: Callable[[Node, str], type[msgspec.Struct] | None]
-    ) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+    def _named(self, section: str, read: Callable[[str, Node], Any]) -> dict[str, Any]:
         node = self._root.get(section) or Node({})
         if node.value is not None and not isinstance(node.value, dict):
             self._problems.add(section, node, "expected a mapping of names to sections; indent them below it")
-        for name, below in node.items():
-            place = f"{section}.{name}"
-            kind = struct(below, place)
-            value = decode(below, kind, place, self._problems) if kind else ABSENT
-            if value is not ABSENT:
-                found[name] = self._with_paths(value)
-        return found
+        found = {name: read(name, below) for name, below in node.items()}
+        return {name: self._with_paths(value) for name, value in found.items() if value is not ABSENT}
 
-    def _agent_struct(
-        self, node: Node, place: str, kinds: Mapping[str, type[msgspec.Struct]]
-    ) -> type[msgspec.Struct] | None:
-        kind = node.get("kind")
-        if kind is None and node.get("extends"):
-            pass  # it extends nothing that exists, which has been said
-        elif kind is None:
+    def _agent(self, kinds: Mapping[str, AgentKind], name: str, node: Node) -> Any:
+        place, kind = f"agents.{name}", node.get("kind")
+        if kind and isinstance(kind.value, str) and kind.value in kinds:
+            struct = kinds[kind.value].settings
+            if name in self._orphans and isinstance(
+                node.value, dict
+            ):  # what is missing may be the other one's
+                required = [f.encode_name for f in msgspec.structs.fields(struct) if f.required]
+                lost = {key: Node(None, is_broken=True) for key in required if key not in node.value}
+                node = Node(node.value | lost, node.line, node.column)
+            return decode(node, struct, place, self._problems)
+        if kind is None and name not in self._orphans:
             self._problems.add(place, node, f"has no kind; give kind: {one_of(sorted(kinds))}, or extends")
-        elif not isinstance(kind.value, str) or kind.value not in kinds:
-            self._problems.add(f"{place}.kind", kind, f"unknown kind; use {one_of(sorted(kinds))}")
-        else:
-            return kinds[kind.value]
-        return None
+        elif kind and not kind.is_broken and (self._all_plugins or not isinstance(kind.value, str)):
+            self._problems.add(f"{place}.kind", kind, uninstalled("kind", kind, kinds))
+        # The keys that every kind has can be judged all the same.
+        common = {f.encode_name for f in msgspec.structs.fields(AgentSettings)} - {"kind"}
+        known = {key: below for key, below in node.items() if key in common}
+        return decode(Node(known | {"kind": Node("")}, node.line), AgentSettings, place, self._problems)
 
-    def _adapter_struct(
-        self, node: Node, place: str, dialects: Mapping[str, type[msgspec.Struct]]
-    ) -> type[msgspec.Struct] | None:
-        name = place.partition(".")[2]
-        if name not in dialects:
-            self._problems.add(
-                place, node, f"unknown adapter; {suggest(name, dialects, 'install its plugin')}"
-            )
-        return dialects.get(name)
+    def _adapter(self, dialects: Mapping[str, Adapter], name: str, node: Node) -> Any:
+        place = f"adapters.{name}"
+        if name in dialects:
+            return decode(node, dialects[name].settings, place, self._problems)
+        if self._all_plugins:
+            sentence = uninstalled("adapter", Node(name), dialects)
+            self._problems.add(place, node, sentence)
+        return ABSENT
 
     def _with_paths(self, value: Any) -> Any:
         """Make the paths of an agent's clips and script absolute; a script may also be a shipped one's name."""
@@ -239,47 +265,3 @@ class _Loading:
         if not isinstance(value, msgspec.Struct):  # a stand-in for a section that has problems
             return SimpleNamespace(**{**vars(value), **changes})
         return msgspec.structs.replace(value, **changes) if changes else value
-
-    def _extend_agents(self) -> None:
-        agents = self._root.get("agents")
-        if agents is None or not isinstance(agents.value, dict):
-            return
-        self._root.value["agents"] = Node(
-            {name: self._extended(name, agents, ()) for name in agents.value}, agents.line, agents.column
-        )
-
-    def _extended(self, name: str, agents: Node, above: tuple[str, ...]) -> Node:
-        """An agent's section laid over the one that it extends, and that one over its own."""
-        node: Node = agents.value[name]
-        extends = node.get("extends")
-        if extends is None:
-            return node
-        place = f"agents.{name}.extends"
-        own = Node({key: below for key, below in node.items() if key != "extends"}, node.line, node.column)
-        if not isinstance(extends.value, str) or extends.value not in agents.value:
-            others = [other for other in agents.value if other != name]
-            self._problems.add(
-                place, extends, f"no such agent; {suggest(str(extends.value), others, 'define it')}"
-            )
-        elif extends.value in (chain := (*above, name)):
-            circle = chain[chain.index(extends.value) :]
-            if name == max(
-                circle, key=list(agents.value).index
-            ):  # each of them finds the circle; one says it
-                shown = " → ".join((*circle, extends.value))
-                self._problems.add(
-                    place, extends, f"agents extend each other in a circle ({shown}); break it"
-                )
-        else:
-            return merge(self._extended(extends.value, agents, chain), own)
-        return own if node.get("kind") else node
-
-
-def merge(below: Node, above: Node) -> Node:
-    """Lay one node over another: mappings merge key by key, everything else is replaced."""
-    if not isinstance(below.value, dict) or not isinstance(above.value, dict):
-        return above
-    merged = dict(below.value)
-    for key, node in above.items():
-        merged[key] = merge(merged[key], node) if key in merged else node
-    return Node(merged, above.line, above.column)

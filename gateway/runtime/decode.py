@@ -6,6 +6,7 @@ a choice was misspelt, never when they came from the environment or belong in a 
 """
 
 import difflib
+import re
 import types
 from collections.abc import Iterable
 from types import SimpleNamespace
@@ -38,6 +39,31 @@ def suggest(name: str, known: Iterable[str], otherwise: str) -> str:
     if near:
         return f"did you mean {near[0]}?"
     return f"use {one_of(names)}" if names else otherwise
+
+
+def nobody(what: str, node: Node, known: Iterable[str], otherwise: str) -> str:
+    """Say that a node names something that does not exist, and advise: the nearest that does, or all of them.
+
+    The name is quoted unless it came from the environment; then the variable is named.
+    """
+    names = list(dict.fromkeys(name for name in known if name))
+    choice = f", or use {', '.join(names)}" if names else ""
+    return unknown(what, node, names, otherwise + choice)
+
+
+def uninstalled(what: str, node: Node, known: Iterable[str]) -> str:
+    """Say that a node names something that no plugin brings."""
+    names = sorted(set(known))
+    article = "an" if what[0] in "aeiou" else "a"
+    advice = f"{article} {what} comes from a plugin; installed are: {', '.join(names) or 'none'}"
+    return unknown(what, node, names, advice)
+
+
+def unknown(what: str, node: Node, known: Iterable[str], advice: str) -> str:
+    """Say that a node names something that does not exist, with the nearest that does or else the advice."""
+    lead = f"{node.source} names no {what}" if node.source else f"there is no {what} '{node.value}'"
+    near = difflib.get_close_matches(str(node.value), list(known), 1)
+    return f"{lead}; did you mean {near[0]}?" if near else f"{lead}; {advice}"
 
 
 def decode(node: Node, kind: Any, place: str, problems: Problems) -> Any:
@@ -75,24 +101,61 @@ def _struct(node: Node, kind: type[msgspec.Struct], place: str, problems: Proble
         return ABSENT
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     values: dict[str, Any] = {}
+    sound: dict[str, Any] = {}
     before = problems.reports
     for key, below in node.items():
         at = f"{place}.{key}" if place else key
         if key not in fields:
             problems.add(at, below, f"unknown key; {suggest(key, fields, 'leave it out')}")
             continue
+        already = problems.reports
         value = decode(below, fields[key].type, at, problems)
         if value is not ABSENT:
             values[fields[key].name] = value
+        if problems.reports == already:
+            sound[fields[key].name] = value
     for key, field in fields.items():
         if field.required and key not in node.value:
             problems.add(f"{place}.{key}", node, f"is missing; give {explain(field.type)}")
-    if problems.reports == before:
+    built = _build(kind, sound, place, node, problems)
+    return built if problems.reports == before else _unfinished(kind, values)
+
+
+def _build(
+    kind: type[msgspec.Struct], sound: dict[str, Any], place: str, node: Node, problems: Problems
+) -> msgspec.Struct | None:
+    """Make a struct of its sound fields and report what its own check says of them.
+
+    The check stops at its first sentence. What that names in backticks gets a stand-in and the struct is asked
+    again, so that the next mistake is found too; a sentence that names a stand-in is none of the file's.
+    """
+    fields = msgspec.structs.fields(kind)
+    values = dict(sound)
+    unsound = {field.name for field in fields if field.name not in sound and field.encode_name in node.value}
+    unsound |= {field.name for field in fields if field.required and field.name not in sound}
+    for _ in range(len(fields) + 1):
+        for field in fields:
+            if field.name in unsound:
+                values.pop(field.name, None)
+                if field.required:
+                    values[field.name] = _credible(field.type)
         try:
             return kind(**values)
         except ValueError as error:  # a struct's own check of its fields
-            problems.add(place, node, str(error))
-    return _unfinished(kind, values)
+            named = set(re.findall(r"`(\w+)", str(error))) & {field.name for field in fields}
+            if not named & unsound:
+                problems.add(place, node, str(error))
+            if named <= unsound:
+                break
+            unsound |= named
+    return None
+
+
+def _credible(kind: Any) -> Any:
+    """A stand-in that a struct's own check does not take for missing."""
+    if kind is Secret or kind == tuple[Secret, ...]:
+        return Secret("-") if kind is Secret else (Secret("-"),)
+    return "-" if kind is str else _stand_in(kind)
 
 
 def _unfinished(kind: type[msgspec.Struct], values: dict[str, Any]) -> SimpleNamespace:
@@ -156,7 +219,9 @@ def _leaf(node: Node, kind: Any, place: str, problems: Problems) -> Any:
     except msgspec.ValidationError:
         wanted = explain(kind)
         choice = isinstance(node.value, str) and isinstance(inspect.type_info(kind), inspect.LiteralType)
-        if choice and not node.from_environment:
+        if node.source:
+            problems.add(place, node, f"{node.source} is not {wanted}; change it")
+        elif choice:
             problems.add(place, node, f"invalid value '{node.value}'; use {wanted}")
         else:
             advice = (
@@ -167,8 +232,6 @@ def _leaf(node: Node, kind: Any, place: str, problems: Problems) -> Any:
 
 
 def _got(node: Node) -> str:
-    if node.from_environment:
-        return "something else from the environment"
     match node.value:
         case bool() | None:
             return "null" if node.value is None else str(node.value).lower()

@@ -4,26 +4,32 @@ Owns references by name, residency and addresses. Refuses types and unknown keys
 a section that did not decode counts as known here, so that one mistake is one problem.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from gateway.agents.voice_agent_session import SESSION_FIELDS
 from gateway.contracts import Parts
 from gateway.errors import ConfigError
 from gateway.runtime.clips import BUILT_IN_CLIPS, why_unusable
-from gateway.runtime.decode import one_of, suggest
+from gateway.runtime.decode import nobody, one_of, suggest, uninstalled
 from gateway.runtime.offline_session import read_script
-from gateway.runtime.routing import ConfiguredRoutes, address_book, home_region, strangers
+from gateway.runtime.routing import ConfiguredRoutes, address_book, fallbacks, home_region, strangers
 from gateway.runtime.yaml_source import Node, Problems
-from gateway.settings import Settings
+from gateway.settings import ServerSettings, Settings
 
 _T = TypeVar("_T")
 
 
-def check_references(root: Node, settings: Settings, parts: Parts, problems: Problems) -> None:
-    """Report every reference that leads nowhere, and every route that leaves its region unasked."""
-    check = _Check(root, settings, parts, problems)
+def check_references(
+    root: Node, settings: Settings, parts: Parts, problems: Problems, *, all_plugins: bool = True
+) -> None:
+    """Report every reference that leads nowhere, and every route that leaves its region unasked.
+
+    Where plugins are missing because they are broken (not ``all_plugins``), what they may bring is not missed.
+    """
+    check = _Check(root, settings, parts, problems, all_plugins=all_plugins)
     check.addresses()
     check.agents()
     check.routes()
@@ -33,12 +39,16 @@ def check_references(root: Node, settings: Settings, parts: Parts, problems: Pro
 
 
 class _Check:
-    def __init__(self, root: Node, settings: Settings, parts: Parts, problems: Problems) -> None:
+    def __init__(
+        self, root: Node, settings: Settings, parts: Parts, problems: Problems, *, all_plugins: bool
+    ) -> None:
         self._root = root
         self._settings = settings
         self._parts = parts
         self._problems = problems
-        self._agents = [name for name, _ in root.find("agents").items()]
+        self._all_plugins = all_plugins
+        self._section = root.get("agents") or Node({})
+        self._agents = [name for name, _ in self._section.items()]
         self._regions = list(address_book(settings))
 
     def _add(self, path: tuple[str | int, ...], sentence: str) -> None:
@@ -46,15 +56,22 @@ class _Check:
         if not self._problems.has(place):  # its value is a stand-in then
             self._problems.add(place, self._root.find(*path), sentence)
 
-    def _name(self, path: tuple[str | int, ...], name: str, known: Collection[str], otherwise: str) -> None:
-        if name not in known:
-            self._add(path, f"invalid value '{self._shown(path, name)}'; {suggest(name, known, otherwise)}")
+    def _agent(self, path: tuple[str | int, ...], name: str) -> None:
+        if name in self._agents or not isinstance(self._section.value, dict):
+            return  # a section that is no mapping has been judged
+        otherwise = "define it under agents"
+        if self._root.get("agents") is None:
+            otherwise = "a file that names routes has no built-in agent, so define it under agents"
+        self._add(path, nobody("agent", self._root.find(*path), self._agents, otherwise))
 
     def _region(self, path: tuple[str | int, ...], name: str) -> None:
         if name not in self._regions:
-            own = [region for region in self._regions if region not in ("us", "eu")]
-            names = one_of(["us", "eu", *(own or ["a name from regions"])])
-            self._add(path, f"invalid value '{self._shown(path, name)}'; use {names}")
+            node = self._root.find(*path)
+            self._add(path, nobody("region", node, self._regions, "define it under regions"))
+
+    def _installed(self, what: str, path: tuple[str | int, ...], name: str, known: Iterable[str]) -> None:
+        if name not in known and self._all_plugins:
+            self._add(path, uninstalled(what, self._root.find(*path), known))
 
     def _numbered(self, values: Sequence[_T], *path: str) -> Iterator[tuple[int, _T]]:
         """Values with their places in the file; what was no mapping is none of the values."""
@@ -64,25 +81,28 @@ class _Check:
         places = [index for index, node in enumerate(nodes) if isinstance(node.value, dict | None)]
         return zip(places, values, strict=False)
 
-    def _shown(self, path: tuple[str | int, ...], value: str) -> str:
-        """A value as a problem may quote it: not when it came from the environment, which holds secrets."""
-        return "(from the environment)" if self._root.find(*path).from_environment else value
-
     def addresses(self) -> None:
-        """Addresses must be ones that can be used."""
-        public_url = self._settings.server.public_url
-        if public_url and not _is_origin(public_url):
+        """Addresses must be ones that can be used, and the two ports two."""
+        server = self._settings.server
+        if server.public_url and not _is_origin(server.public_url):
             self._add(
                 ("server", "public_url"),
                 "expected an origin such as https://voice.example.com, without a path; this is what carriers sign",
             )
+        if _is_one_place(server):
+            given = self._root.get("server")
+            key, other = (
+                ("admin_port", "port") if given and given.get("admin_port") else ("port", "admin_port")
+            )
+            self._add(("server", key), f"is server.{other} too ({server.port}); choose another")
         for name, region in self._settings.regions.items():
-            if (
-                urlsplit(region.voice_agent).scheme not in ("ws", "wss")
-                or not urlsplit(region.voice_agent).hostname
-            ):
+            if not _is_address(region.voice_agent, "wss", "ws"):
                 self._add(
                     ("regions", name, "voice_agent"), "expected an address that begins with wss:// or ws://"
+                )
+            if region.rest and not _is_address(region.rest, "https", "http"):
+                self._add(
+                    ("regions", name, "rest"), "expected an address that begins with https:// or http://"
                 )
 
     def agents(self) -> None:
@@ -91,11 +111,11 @@ class _Check:
             here = ("agents", name)
             self._region((*here, "region"), agent.region)
             if agent.fallback:
-                self._name((*here, "fallback"), agent.fallback, self._agents, "define the agent")
+                self._agent((*here, "fallback"), agent.fallback)
+            if agent.fallback == name:
+                self._add((*here, "fallback"), "is the agent itself; name another, or leave it out")
             for index, tool in enumerate(agent.tools):
-                self._name(
-                    (*here, "tools", index), tool, self._parts.tools, "install the plugin that brings it"
-                )
+                self._installed("tool", (*here, "tools", index), tool, self._parts.tools)
             if agent.kind == "offline" and (why := _why_no_script(getattr(agent, "script", ""))):
                 self._add((*here, "script"), why)
             for clip, path in agent.clips.items():
@@ -106,9 +126,12 @@ class _Check:
 
     def routes(self) -> None:
         """Agents, regions, adapters and patterns of routes."""
-        if not self._settings.routes and not self._root.find("routes").value:
+        section = self._root.get("routes") or Node([])
+        if section.value == []:
+            first = next(iter(self._agents), "…")
             self._add(
-                ("routes",), "there are none, so no call would be answered; add {name: default, agent: …}"
+                ("routes",),
+                f"there are none, so every call would be refused; add - {{name: default, agent: {first}}}",
             )
         names: dict[str, int] = {}
         for index, route in self._numbered(self._settings.routes, "routes"):
@@ -116,11 +139,17 @@ class _Check:
             if route.name in names:
                 self._add((*here, "name"), f"is the name of routes[{names[route.name]}] too; choose another")
             names.setdefault(route.name, index)
-            self._name((*here, "agent"), route.agent, self._agents, "define the agent")
+            self._agent((*here, "agent"), route.agent)
+            for position, field in enumerate(route.client_may):
+                if field not in SESSION_FIELDS:
+                    advice = suggest(field, SESSION_FIELDS, "")
+                    self._add((*here, "client_may", position), f"the session has no such field; {advice}")
             for position, region in enumerate(route.allow_regions):
                 self._region((*here, "allow_regions", position), region)
             for position, adapter in enumerate(route.match.adapter):
-                self._name((*here, "match", "adapter", position), adapter, self._parts.adapters, "")
+                self._installed(
+                    "adapter", (*here, "match", "adapter", position), adapter, self._parts.adapters
+                )
             for side, patterns in (("caller", route.match.caller), ("callee", route.match.callee)):
                 for position, pattern in enumerate(patterns):
                     if "*" in pattern[:-1]:
@@ -132,6 +161,9 @@ class _Check:
         """No call may reach another region by failing over, unless its route says so."""
         is_remote = ConfiguredRoutes(self._parts.agents).is_remote
         for index, route in self._numbered(self._settings.routes, "routes"):
+            names = fallbacks(route.agent, self._settings.agents)
+            if any(self._settings.agents[name].kind not in self._parts.agents for name in names):
+                continue  # nobody knows whether such an agent is in this process
             home = home_region(route, self._settings, is_remote)
             for name in strangers(route, self._settings, is_remote):
                 region = self._settings.agents[name].region
@@ -153,7 +185,9 @@ class _Check:
                 self._add((*here, "name"), "is the name of another key too; choose another")
             names.add(key.name)
             for position, route in enumerate(key.routes):
-                self._name((*here, "routes", position), route, routes, "define the route")
+                if route not in routes:
+                    path = (*here, "routes", position)
+                    self._add(path, nobody("route", self._root.find(*path), routes, "define it under routes"))
 
     def store(self) -> None:
         """The store must be one that exists."""
@@ -168,6 +202,22 @@ def _why_no_script(name: str) -> str:
     except ConfigError as error:
         return " ".join(str(error).split())
     return ""
+
+
+def _is_one_place(server: ServerSettings) -> bool:
+    """Whether both ports are to be opened on one address."""
+    everywhere = {"0.0.0.0", "::", ""}
+    hosts = {server.host, server.admin_host}
+    return server.port == server.admin_port != 0 and (len(hosts) == 1 or bool(hosts & everywhere))
+
+
+def _is_address(url: str, *schemes: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in schemes and bool(parts.hostname)
 
 
 def _is_origin(url: str) -> bool:

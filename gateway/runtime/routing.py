@@ -4,7 +4,7 @@ Owns matching (first match wins) and residency: a remote agent of another region
 route allows that region by name. Refuses I/O.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from gateway.contracts import AgentKind, Route
 from gateway.events import CallInfo
@@ -37,6 +37,23 @@ def matches(pattern: str, text: str) -> bool:
     if pattern.endswith("*"):
         return text.startswith(pattern[:-1])
     return text == pattern
+
+
+def covers(match: MatchSettings, other: MatchSettings) -> bool:
+    """Whether every call that meets the other conditions meets these too."""
+    pairs = ((match.adapter, other.adapter), (match.caller, other.caller), (match.callee, other.callee))
+    return all(
+        not wide or "*" in wide or (narrow and all(_is_within(pattern, wide) for pattern in narrow))
+        for wide, narrow in pairs
+    )
+
+
+def _is_within(pattern: str, patterns: Iterable[str]) -> bool:
+    """Whether all that a pattern matches is matched by one of the others."""
+    return any(
+        pattern == wide or (wide.endswith("*") and pattern.removesuffix("*").startswith(wide[:-1]))
+        for wide in patterns
+    )
 
 
 def mismatch(match: MatchSettings, info: CallInfo) -> str:

@@ -28,11 +28,16 @@ class Node(msgspec.Struct):
     """Line in the file, from 1; 0 for values that no file holds."""
     column: int = 0
     """Column of the key or list item in that line; with the line it tells values apart."""
-    from_environment: bool = False
-    """Whether a variable was filled in: the text may be secret, and may stand for a number."""
+    source: str = ""
+    """Which variables were filled in, such as ``the value of PORT``: the text may be secret then."""
 
     is_broken: bool = False
     """Whether it could not be read, which has been said."""
+
+    @property
+    def from_environment(self) -> bool:
+        """Whether a variable was filled in: the text may be secret, and may stand for a number."""
+        return bool(self.source)
 
     @classmethod
     def of(cls, plain: Any, line: int = 0) -> "Node":
@@ -93,7 +98,10 @@ class Problems:
         self._places.add(place)
         self.reports += 1
         line = node.line if node else 0
-        where = f" (line {line})" if line else ""
+        told = [f"line {line}"] if line else []
+        if node and node.source and node.source not in sentence:
+            told.append(node.source)
+        where = f" ({', '.join(told)})" if told else ""
         text = f"{place}: {sentence}{where}" if place else f"{sentence}{where}"
         last = place.rsplit(".", 1)[-1]
         key = (line, node.column, last, sentence) if node and line else (place, sentence)
@@ -176,10 +184,13 @@ class _Reader:
         if not isinstance(value, str) or "${" not in value:
             return Node(value, line, column)
         before = self._problems.reports
-        text = self._filled_in(value, place, line)
-        return Node(text, line, column, from_environment=True, is_broken=self._problems.reports > before)
+        text, source = self._filled_in(value, place, line)
+        return Node(text, line, column, source, is_broken=self._problems.reports > before)
 
-    def _filled_in(self, text: str, place: str, line: int) -> str:
+    def _filled_in(self, text: str, place: str, line: int) -> tuple[str, str]:
+        """A text with its variables filled in, and which these were."""
+        sources: list[str] = []
+
         def fill(found: re.Match[str]) -> str:
             if found.group() == "$${":
                 return "${"
@@ -192,6 +203,7 @@ class _Reader:
                 )
                 return ""
             value = self._environment.get(name)
+            sources.append(f"the {'value' if value or default is None else 'default'} of {name}")
             if default is not None:
                 return value or default.removeprefix(":-")
             if value is None:
@@ -202,4 +214,5 @@ class _Reader:
                 )
             return value or ""
 
-        return _VARIABLE.sub(fill, text)
+        filled = _VARIABLE.sub(fill, text)
+        return filled, " and ".join(dict.fromkeys(sources))

@@ -67,20 +67,59 @@ def test_check_prints_every_problem_and_leaves_with_2() -> None:
     ran = run("check", "--config", "bad.yaml")
     assert (ran.exit_code, ran.stdout) == (2, "")
     assert ran.stderr.splitlines() == [
+        "talkpath check: bad.yaml has 2 problems",
         "server.port: expected a whole number from 0 to 65535, got text (line 1)",
         "agent: unknown section; did you mean agents? (line 2)",
-        "talkpath check: 2 to mend",
     ]
     ran = run("check", "--config", "bad.yaml", "--json")
     assert ran.exit_code == 2
-    assert len(msgspec.json.decode(ran.stdout)["problems"]) == 2
+    document = msgspec.json.decode(ran.stdout)
+    assert (document["source"], len(document["problems"])) == ("bad.yaml", 2)
+
+
+@pytest.mark.parametrize("command", [["check"], ["route-test", "--adapter", "pcm"]])
+def test_the_file_of_a_problem_is_named_wherever_it_comes_from(
+    command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when only a variable names it."""
+    Path("bad.yaml").write_text("server: {port: x}\n", encoding="utf-8")
+    monkeypatch.setenv("TALKPATH_CONFIG", "bad.yaml")
+    ran = run(*command)
+    assert ran.exit_code == 2
+    assert ran.stderr.splitlines()[0] == f"talkpath {command[0]}: bad.yaml has 1 problem"
+
+
+def test_check_lists_ones_own_plugins_apart() -> None:
+    """Those that come with Talkpath have a line of their own, and a list of their own in JSON."""
+    Path("plugins.d").mkdir()
+    Path("plugins.d/mine.py").write_text(
+        "from gateway.hookspecs import hookimpl\n\n\n@hookimpl\ndef register_tools():\n    return []\n",
+        encoding="utf-8",
+    )
+    lines = run("check").stdout.splitlines()
+    assert "Plugins: mine" in lines
+    assert any(line.startswith("Built-in plugins: adapters.pcm, ") for line in lines)
+    document = msgspec.json.decode(run("check", "--json").stdout)
+    assert document["plugins"] == ["mine"]
+    assert "runtime.house_tools" in document["built_in_plugins"]
+
+
+def test_check_tells_notes_and_that_hearing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither is a problem; both are in the JSON too."""
+    monkeypatch.setattr("gateway.runtime.hearing.available", lambda: False)
+    Path("gateway.yaml").write_text(CONFIG + "recording: {enabled: true}\n", encoding="utf-8")
+    ran = run("check")
+    assert ran.exit_code == 0
+    assert "Note: recording.enabled: " in ran.stdout
+    assert "Note: The offline agent plays clips and takes digits only" in ran.stdout
+    assert len(msgspec.json.decode(run("check", "--json").stdout)["notes"]) == 2
 
 
 def test_check_of_a_missing_file_leaves_with_2() -> None:
     """The sentence names the file."""
     ran = run("check", "--config", "nowhere.yaml")
     assert ran.exit_code == 2
-    assert ran.stderr.startswith("nowhere.yaml: cannot be read")
+    assert ran.stderr.splitlines()[1].startswith("nowhere.yaml: cannot be read")
 
 
 def test_route_test_says_where_a_call_goes_and_why() -> None:

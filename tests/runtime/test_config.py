@@ -1,4 +1,4 @@
-"""Tests of reading the configuration: where it comes from, what is filled in, and how problems are told."""
+"""Tests of reading the configuration: where it comes from, what is filled in, and what is found beside it."""
 
 from pathlib import Path
 
@@ -186,101 +186,7 @@ def test_an_empty_key_is_refused() -> None:
     assert problem.startswith("access.keys[0].key: is empty")
 
 
-# Problems
-
-
-def test_every_problem_is_told_in_one_run_with_its_place_and_line() -> None:
-    """Types, unknown keys and references of all sections, and of every part of a broken one."""
-    found = problems(
-        """\
-server: {port: 99999, admin_port: [], hots: 1.2.3.4}
-serverr: {}
-agents:
-  main:
-    kind: offline
-    region: mars
-    tools: [hang_up, hung_up]
-    fallback: nobody
-    catch_up: {rate: 9}
-    clips: {hold: nowhere.wav, blip: x.wav}
-    tool_results: whenever
-  odd: {kind: robot}
-  none: {}
-routes:
-  - {name: x, agent: mian, match: {callee: ["+3*3", 33], adapter: [twillio]}}
-  - {name: x, agent: main, allow_regions: [moon]}
-  - {agent: main}
-  - 7
-regions: {vpc: {voice_agent: "https://agents.internal"}}
-adapters: {pmc: {}, pcm: {speed: 1}}
-limits: {calls: many}
-access: {keys: [{name: a, key: k, routes: [y]}, {name: a, key: l}]}
-store: {kind: redis, url: "redis://here"}
-"""
-    )
-    starts = {
-        "server.port: expected a whole number from 0 to 65535, got 99999 (line 1)",
-        "server.admin_port: expected a whole number from 0 to 65535, got a list (line 1)",
-        "server.hots: unknown key; did you mean host? (line 1)",
-        "serverr: unknown section; did you mean server? (line 2)",
-        "agents.main.region: invalid value 'mars'; use us, eu or vpc (line 6)",
-        "agents.main.tools[1]: invalid value 'hung_up'; did you mean hang_up? (line 7)",
-        "agents.main.fallback: invalid value 'nobody'; use main, none or odd (line 8)",
-        "agents.main.catch_up.rate: expected a number from 1 to 4, got 9 (line 9)",
-        "agents.main.clips.hold: the file ",
-        "agents.main.clips.blip: unknown sound; use hold or apology (line 10)",
-        "agents.main.tool_results: invalid value 'whenever'; use after_reply or immediate (line 11)",
-        "agents.odd.kind: unknown kind; use offline or voice_agent (line 12)",
-        "agents.none: has no kind; give kind: offline or voice_agent, or extends (line 13)",
-        "routes[0].agent: invalid value 'mian'; did you mean main? (line 15)",
-        "routes[0].match.callee[0]: a * may only stand at the end; shorten it (line 15)",
-        "routes[0].match.callee[1]: expected text, got 33; put it in quotes (line 15)",
-        "routes[0].match.adapter[0]: invalid value 'twillio'; did you mean twilio? (line 15)",
-        "routes[1].name: is the name of routes[0] too; choose another (line 16)",
-        "routes[1].allow_regions[0]: invalid value 'moon'; use us, eu or vpc (line 16)",
-        "routes[2].name: is missing; give text (line 17)",
-        "routes[3]: expected a mapping of keys to values; indent them below it (line 18)",
-        "regions.vpc.voice_agent: expected an address that begins with wss:// or ws:// (line 19)",
-        "adapters.pmc: unknown adapter; did you mean pcm? (line 20)",
-        "adapters.pcm.speed: unknown key; leave it out (line 20)",
-        "limits.calls: expected a whole number from 1 to 1000000, got text (line 21)",
-        "access.keys[0].routes[0]: invalid value 'y'; use x (line 22)",
-        "access.keys[1].name: is the name of another key too; choose another (line 22)",
-        "store.kind: redis is not available in this version; use memory (line 23)",
-    }
-    missing = [start for start in starts if not any(problem.startswith(start) for problem in found)]
-    assert not missing, found
-    assert len(found) == len(starts), found
-
-
-def test_without_names_of_its_own_a_region_is_us_or_eu() -> None:
-    """The advice names what there is."""
-    (problem,) = problems("agents: {a: {kind: offline, region: mars}}\nroutes: [{name: r, agent: a}]\n")
-    assert problem == "agents.a.region: invalid value 'mars'; use us, eu or a name from regions (line 1)"
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("server: {port: 1", "this is not YAML"),
-        ("- 1\n- 2\n", "must be a mapping"),
-        ("a: &a {b: *a}\n", "levels"),
-        ("x: !!python/object:os.system {}\nserver: {}", "unknown section"),
-        ("server: {port: 1, port: 2}\n", "server.port: appears twice, first in line 1; keep one (line 1)"),
-        ("1: 2\n", "the key 1 is not text; put it in quotes (line 1)"),
-        ("<<: {server: {}}\n", "merging is not supported"),
-        ("server: {host: 2020-99-99}\n", "server.host: cannot be read"),
-        ("agents:\n  7\nroutes: []\n", "agents: expected a mapping of names to sections"),
-        ("routes: []\nagents: {}\n", "routes: there are none"),
-        ("server: 7\n", "server: expected a mapping"),
-        ("server: {public_url: voice.example.com}\n", "server.public_url: expected an origin"),
-        ("server: {public_url: 'https://a.example/path'}\n", "server.public_url: expected an origin"),
-        ("plugins: {folder: nowhere}\n", "plugins.folder: there is no folder"),
-    ],
-)
-def test_what_is_wrong_with_a_file_is_said_in_a_sentence(text: str, words: str) -> None:
-    """Broken syntax, duplicate keys, odd keys and shapes are problems, never crashes."""
-    assert any(words in problem for problem in problems(text))
+# Any file at all
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -316,37 +222,6 @@ def test_any_file_is_read_or_refused(data: st.DataObject) -> None:
     else:
         reported = ("none",)
     assert reported
-
-
-# extends
-
-
-def test_extends_merges_mappings_and_replaces_lists() -> None:
-    """An agent lays its keys over those of another, over several steps."""
-    found = load(
-        """\
-agents:
-  a: {kind: offline, session: {greeting: hello, output: {voice: x, speed: 1}}, tools: [hang_up], tries: 2}
-  b: {extends: a, session: {output: {voice: y}}, tools: []}
-  c: {extends: b, tries: 5}
-routes: [{name: default, agent: c}]
-"""
-    )
-    last = found.agents["c"]
-    assert last.session == {"greeting": "hello", "output": {"voice": "y", "speed": 1}}
-    assert (last.tools, last.tries, found.agents["a"].tries) == ((), 5, 2)
-
-
-def test_a_circle_of_extends_is_one_problem() -> None:
-    """The circle is shown once, and unknown agents are named."""
-    found = problems(
-        "agents:\n  a: {extends: b}\n  b: {extends: c}\n  c: {extends: a}\n  d: {extends: e}\n"
-        "routes: [{name: r, agent: a}]\n"
-    )
-    assert found == [
-        "agents.c.extends: agents extend each other in a circle (a → b → c → a); break it (line 4)",
-        "agents.d.extends: no such agent; use a, b or c (line 5)",
-    ]
 
 
 # Residency and paths

@@ -1,0 +1,88 @@
+"""What can be run but is hardly meant: routes that nobody reaches, carriers that prove nothing, options without effect.
+
+Owns the sentences. Each begins with its place and ends with what to do; a configuration with notes is a good one.
+Refuses what is wrong, which is a problem and `gateway.runtime.references`'s.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from gateway.runtime.routing import covers
+from gateway.settings import Secrets, Settings
+
+
+def notes(settings: Settings) -> list[str]:
+    """All sentences, in the order of the sections."""
+    return [
+        *_circles(settings),
+        *_unreached(settings),
+        *_unserved(settings),
+        *_unproven(settings),
+        *_without_effect(settings),
+    ]
+
+
+def _circles(settings: Settings) -> Iterator[str]:
+    """Agents that fall back on each other: each call tries them once, which may be what is wanted."""
+    said: set[str] = set()
+    for start in settings.agents:
+        chain, name = [start], settings.agents[start].fallback
+        while name in settings.agents and name not in chain:
+            chain.append(name)
+            name = settings.agents[name].fallback
+        if name == start and start not in said:
+            said.update(chain)
+            shown = " → ".join((*chain, start))
+            yield (
+                f"agents.{chain[-1]}.fallback: agents fall back on each other in a circle ({shown}); a call tries "
+                "each of them once and then ends, so name a last resort outside of it if there is one"
+            )
+
+
+def _unreached(settings: Settings) -> Iterator[str]:
+    for index, route in enumerate(settings.routes):
+        for before in settings.routes[:index]:
+            if covers(before.match, route.match):
+                yield (
+                    f"routes[{index}]: {route.name} gets only calls that ask for it by name, because {before.name} "
+                    f"stands before it and takes all of its calls; move it above {before.name}"
+                )
+                break
+
+
+def _unserved(settings: Settings) -> Iterator[str]:
+    for index, route in enumerate(settings.routes):
+        for name in route.match.adapter:
+            if name not in settings.adapters:
+                yield (
+                    f"routes[{index}].match.adapter: {name} has no section under adapters, so no call comes from it; "
+                    f"add adapters.{name}, or leave it out"
+                )
+
+
+def _unproven(settings: Settings) -> Iterator[str]:
+    """Secrets that nobody has set where the development secret does not stand in for them."""
+    for name, adapter in settings.adapters.items():
+        for field in msgspec.structs.fields(adapter):
+            if field.type == Secrets and not any(getattr(adapter, field.name)):
+                yield (
+                    f"adapters.{name}.{field.name}: is empty, and server.host or server.public_url opens the gateway "
+                    f"to others, so every call of {name} is refused; set it, or leave adapters.{name} out"
+                )
+
+
+def _without_effect(settings: Settings) -> list[str]:
+    """Options that exist and do nothing yet must say so where people look."""
+    rights = {right for key in settings.access.keys for right in key.may}
+    found = {
+        "telemetry.otlp_endpoint: traces are not exported yet": bool(settings.telemetry.otlp_endpoint),
+        "telemetry.content: there are no spans yet that could hold what people say": settings.telemetry.content
+        is True,
+        "recording.enabled: calls are not recorded yet": settings.recording.enabled,
+        "access.keys: the right 'tokens' opens nothing yet": "tokens" in rights,
+        "access.keys: the right 'provider' opens nothing yet": "provider" in rights,
+    }
+    return [
+        f"{sentence}; leave it out, or expect nothing of it" for sentence, holds in found.items() if holds
+    ]

@@ -1,0 +1,89 @@
+"""What can be run but is hardly meant is said in a sentence with its place."""
+
+import pytest
+
+from gateway.adapters.twilio_http import TwilioSettings
+from gateway.runtime.notes import notes
+from gateway.settings import (
+    AccessSettings,
+    AdapterSettings,
+    AgentSettings,
+    KeySettings,
+    MatchSettings,
+    RecordingSettings,
+    RouteSettings,
+    Secret,
+    Settings,
+    TelemetrySettings,
+)
+
+
+def places(settings: Settings) -> list[str]:
+    return [sentence.split(":")[0] for sentence in notes(settings)]
+
+
+def test_settings_that_do_nothing_yet_are_named() -> None:
+    """Each such setting in force has a sentence with its place; what is not set has none."""
+    key = KeySettings(name="backend", key=(Secret("k"),), may=("connect", "tokens", "provider"))
+    settings = Settings(
+        telemetry=TelemetrySettings(otlp_endpoint="http://collector:4318", content=True),
+        recording=RecordingSettings(enabled=True),
+        access=AccessSettings(keys=(key,)),
+    )
+    assert places(settings) == [
+        "telemetry.otlp_endpoint",
+        "telemetry.content",
+        "recording.enabled",
+        "access.keys",
+        "access.keys",
+    ]
+    assert notes(Settings()) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_hidden"),
+    [
+        (MatchSettings(), MatchSettings(callee=("+1*",)), True),
+        (MatchSettings(callee=("*",)), MatchSettings(), True),
+        (MatchSettings(callee=("+1*", "+33*")), MatchSettings(callee=("+1555*", "+331")), True),
+        (MatchSettings(callee=("+1*",)), MatchSettings(callee=("+1555*", "+44*")), False),
+        (MatchSettings(callee=("+1555",)), MatchSettings(callee=("+1*",)), False),
+        (MatchSettings(adapter=("pcm",)), MatchSettings(callee=("+1*",)), False),
+        (MatchSettings(callee=("+1*",)), MatchSettings(), False),
+    ],
+)
+def test_a_route_behind_one_that_takes_all_its_calls_is_named(
+    first: MatchSettings, second: MatchSettings, is_hidden: bool
+) -> None:
+    """The first match wins, so a route that matches no more than one before it gets nothing."""
+    routes = (
+        RouteSettings(name="one", agent="a", match=first),
+        RouteSettings(name="two", agent="a", match=second),
+    )
+    found = notes(Settings(routes=routes, adapters={"pcm": AdapterSettings()}))
+    assert bool(found) is is_hidden
+    assert all(note.startswith("routes[1]: two gets only calls that ask for it by name") for note in found)
+
+
+def test_a_circle_of_fallbacks_is_named_once() -> None:
+    """It may be meant, as each agent is tried once; an agent that leads into a circle is none of it."""
+    agents = {
+        name: AgentSettings(kind="offline", fallback=fallback)
+        for name, fallback in {"x": "a", "a": "b", "b": "c", "c": "a", "last": ""}.items()
+    }
+    (found,) = notes(Settings(agents=agents))
+    assert found.startswith("agents.c.fallback: agents fall back on each other in a circle (a → b → c → a)")
+
+
+def test_a_carrier_that_cannot_prove_itself_is_named() -> None:
+    """Without a secret every webhook is refused; a pcm adapter needs none."""
+    adapters = {"twilio": TwilioSettings(), "pcm": AdapterSettings()}
+    assert places(Settings(adapters=adapters)) == ["adapters.twilio.auth_token"]
+    adapters["twilio"] = TwilioSettings(auth_token=(Secret("t"),))
+    assert notes(Settings(adapters=adapters)) == []
+
+
+def test_a_route_for_an_adapter_that_is_not_served_is_named() -> None:
+    """An adapter without a section brings no calls."""
+    route = RouteSettings(name="r", agent="a", match=MatchSettings(adapter=("twilio",)))
+    assert places(Settings(routes=(route,))) == ["routes[0].match.adapter"]
