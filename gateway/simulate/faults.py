@@ -26,7 +26,7 @@ class Fault(msgspec.Struct, frozen=True):
 
     name: str
     value: str
-    """What its value means, empty if it takes none."""
+    """What its value means: ``S`` seconds, ``K`` which one, ``N`` how many; empty if it takes none."""
     default: float | None
     """The value without ``=``; ``None`` where one must be given."""
     line: str
@@ -41,9 +41,9 @@ FAULTS: Final = {
         Fault("late-ready", "S", None, "send session.ready S seconds late"),
         Fault("no-ready", "", 0, "never send session.ready"),
         Fault("duplicate-done", "", 0, "send every reply.done twice"),
-        Fault("silent-reply", "K", 2, "the K-th reply is digital silence without text (2: the first after the greeting)"),
+        Fault("silent-reply", "K", 2, "the K-th reply is digital silence without text (all are counted: a greeting, and one that only calls a tool)"),
         Fault("merged-reply", "K", 1, "split the K-th turn of the caller in two, with a held, silent reply between them"),
-        Fault("rate-violation", "", 0, "enforce real time: sound more than 1 s ahead of the clock is dropped with audio_rate_violation"),
+        Fault("rate-violation", "", 0, "enforce real time: sound more than 1 s ahead of the clock is dropped with audio_rate_violation (seen only where sound comes faster than real time)"),
         Fault("close-1011", "S", None, "internal_error and close 1011, S seconds after ready, once per session"),
         Fault("at-capacity", "N", 0, "refuse the first N connections with at_capacity and 1008 (without N: all)"),
         Fault("bad-first-answer", "", 0, "send garbage before session.updated"),
@@ -52,28 +52,39 @@ FAULTS: Final = {
         Fault("omit-agent-transcript", "", 0, "leave out every transcript.agent"),
     )
 }  # fmt: skip
-_ORDER: Final = re.compile(r"(?P<name>[a-z0-9-]+?)(?:=(?P<value>[0-9]+(?:\.[0-9]+)?))?\Z")
+_NUMBERS: Final = {
+    "S": (re.compile(r"[0-9]{1,6}(\.[0-9]+)?"), "seconds above 0"),
+    "K": (re.compile(r"[0-9]{1,6}"), "a whole number from 1"),
+    "N": (re.compile(r"[0-9]{1,6}"), "a whole number from 1"),
+}
+"""What the value of a fault looks like, and the words for it."""
 
 
 def read_faults(orders: list[str] | tuple[str, ...]) -> dict[str, float]:
     """Read orders such as ``drop-after=3``; names with their values.
 
     Raises:
-        ConfigError: naming each order that is not known or lacks its value.
+        ConfigError: naming each order that is not known, lacks its value or has one that cannot be used.
     """
     found: dict[str, float] = {}
     problems = []
     for order in orders:
-        match = _ORDER.match(order)
-        fault = FAULTS.get(match["name"]) if match else None
-        if match is None or fault is None:
+        name, has_value, value = order.partition("=")
+        fault = FAULTS.get(name)
+        if fault is None:
             problems.append(f"--fault {order}: there is no such fault; known are {', '.join(FAULTS)}")
-        elif match["value"] is not None and not fault.value:
-            problems.append(f"--fault {order}: {fault.name} takes no value; write --fault {fault.name}")
-        elif match["value"] is None and fault.default is None:
-            problems.append(f"--fault {order}: {fault.name} needs a value; write --fault {fault.name}=5")
+        elif has_value and not fault.value:
+            problems.append(f"--fault {order}: {name} takes no value; write --fault {name}")
+        elif not has_value and fault.default is None:
+            problems.append(f"--fault {order}: {name} needs a value; write --fault {name}=5")
+        elif not has_value:
+            found[name] = fault.default or 0.0
         else:
-            found[fault.name] = float(match["value"]) if match["value"] is not None else fault.default or 0.0
+            shape, words = _NUMBERS[fault.value]
+            if shape.fullmatch(value) and float(value) > 0:
+                found[name] = float(value)
+            else:
+                problems.append(f"--fault {order}: {name} takes {words}; write --fault {name}=5")
     if problems:
         raise ConfigError(*problems)
     return found

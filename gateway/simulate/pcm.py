@@ -5,11 +5,12 @@ time, as a program with a loudspeaker has it; ``talkpath.clear`` empties it.
 """
 
 import asyncio
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import urlencode, urlunsplit
 
 import msgspec
 
 from gateway.audio import AudioFormat
+from gateway.simulate.address import gateway_address
 from gateway.simulate.clock import Clock
 from gateway.simulate.media_socket import MediaSocket, Slicer, SocketError, open_socket
 from gateway.simulate.phone import Observer, Phone
@@ -182,10 +183,8 @@ def describe(event: dict[str, object]) -> str | None:
 
 
 def _socket_url(url: str, query: dict[str, str]) -> str:
-    given = urlsplit(url if "://" in url else f"http://{url}")
+    given = gateway_address(url)
     scheme = {"http": "ws", "https": "wss"}.get(given.scheme, given.scheme)
-    if scheme not in ("ws", "wss") or not given.netloc:
-        raise ValueError(f"{url!r} is no address of a gateway; give one like http://127.0.0.1:8080")
     path = given.path if given.path not in ("", "/") else PATH
     joined = "&".join(filter(None, (given.query, urlencode(query))))
     return urlunsplit((scheme, given.netloc, path, joined, ""))

@@ -68,10 +68,10 @@ class Phone:
         self._late_s.append(max(0.0, now - self.next_frame_at))
         self._frames += 1
         marks = self._buffer.advance(now)
-        self._listen()
+        self._listen(now)
         frame = self.mouth.frame(at_s)
         self._said += frame.audio
-        self._tell_what_is_said(frame, at_s)
+        self._tell_what_is_said(frame, at_s, now)
         return Tick(frame.audio, frame.digit, marks, self._frames * FRAME_MS)
 
     def sent(self, audio: bytes) -> None:
@@ -116,7 +116,8 @@ class Phone:
 
     def note(self, kind: str, text: str, now: float) -> None:
         """Tell the observer."""
-        self._tell(Note(self.at_s(now), kind, text))
+        if self._observer is not None:
+            self._observer(Note(self.at_s(now), kind, text))
 
     def at_s(self, now: float) -> float:
         """Seconds since the answer."""
@@ -129,7 +130,7 @@ class Phone:
     def finish(self, reason: str, now: float, failure: str | None = None) -> CallResult:
         """Close the record and measure."""
         self._buffer.advance(now)
-        self._listen()
+        self._listen(now)
         result, spoken = self.result, self.mouth.spoken
         result.end_reason, result.failure, result.duration_s = reason, failure, self.at_s(now)
         result.heard = list(self._ear.intervals)
@@ -147,7 +148,7 @@ class Phone:
         self.note("ended", reason.replace("_", " "), now)
         return result
 
-    def _listen(self) -> None:
+    def _listen(self, now: float) -> None:
         fresh = self._buffer.heard_since(self._listened_bytes)
         self._listened_bytes += len(fresh)
         self._ear.listen(fresh)
@@ -157,29 +158,25 @@ class Phone:
             if self._silence_noted < len(heard) - 1:  # a pause too short to be told
                 self._silence_noted = len(heard) - 1
             else:
-                self._tell(Note(heard[-1].start_s, "heard", "the agent is audible"))
+                self.note("heard", "the agent is audible", now)
         if len(heard) > self._silence_noted and self._ear.silent_for_s(self._ear.listened_s) > SILENCE_NOTE_S:
             self._silence_noted = len(heard)
-            self._tell(Note(heard[-1].end_s, "silent", "the agent fell silent"))
+            self.note("silent", f"the agent fell silent at {heard[-1].end_s:.2f} s", now)
 
-    def _tell_what_is_said(self, frame: Frame, at_s: float) -> None:
+    def _tell_what_is_said(self, frame: Frame, at_s: float, now: float) -> None:
         if frame.began is not None and frame.began.utterance.pcm:
             over = " over the agent" if frame.began.over else ""
-            self._tell(Note(at_s, "said", f"the caller says{over}: {frame.began.utterance.label}"))
+            self.note("said", f"the caller says{over}: {frame.began.utterance.label}", now)
             self._saying = (frame.began.extent.end_s, frame.began.utterance.label)
         if self._saying is not None and at_s >= self._saying[0]:
-            self._tell(Note(self._saying[0], "said", f"the caller has said: {self._saying[1]}"))
+            self.note("said", f"the caller has said: {self._saying[1]}", now)
             self._saying = None
         if frame.digit:
-            self._tell(Note(at_s, "pressed", f"the caller presses {frame.digit}"))
+            self.note("pressed", f"the caller presses {frame.digit}", now)
 
     def _record(self, now: float, kind: str, text: str, size: int) -> None:
         if len(self.result.messages) < MAX_RECORDS:
             self.result.messages.append(Message(self.at_s(now), kind, text, size))
-
-    def _tell(self, note: Note) -> None:
-        if self._observer is not None:
-            self._observer(note)
 
 
 def record_wav(result: CallResult) -> bytes:

@@ -14,7 +14,7 @@ class Note(msgspec.Struct, frozen=True):
     """One thing that happened, told to the observer as it happens."""
 
     at_s: float
-    """When."""
+    """When it was told: notes are in order, and a silence is known only after a while."""
     kind: str
     """``answered`` ``socket`` ``said`` ``pressed`` ``heard`` ``silent`` ``clear`` ``mark`` ``event`` ``document``
     ``warning`` ``ended``."""
@@ -77,7 +77,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pacing(msgspec.Struct, frozen=True):
-    """How punctual the simulated caller itself was; above 2 ms its other numbers are doubtful."""
+    """How punctual the simulated caller itself was; above 2 ms its other numbers are too coarse for a benchmark."""
 
     frames: int = 0
     """Frames sent."""

@@ -10,6 +10,7 @@ from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 import aiohttp
 import msgspec
 
+from gateway.simulate.address import gateway_address
 from gateway.simulate.twilio_signature import sign
 
 ANSWER_WITHIN_S = 15.0
@@ -29,10 +30,8 @@ class Addresses:
     """The gateway's address as it is dialled and as it is signed."""
 
     def __init__(self, url: str, public_url: str | None) -> None:
-        given = urlsplit(url if "://" in url else f"http://{url}")
+        given = gateway_address(url)
         scheme = {"ws": "http", "wss": "https"}.get(given.scheme, given.scheme)
-        if scheme not in ("http", "https") or not given.netloc:
-            raise ValueError(f"{url!r} is no address of a gateway; give one like http://127.0.0.1:8080")
         self._dialled = f"{scheme}://{given.netloc}"
         self._signed = public_url.rstrip("/") if public_url else self._dialled
         path = given.path if given.path not in ("", "/") else VOICE_PATH

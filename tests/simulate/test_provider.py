@@ -334,6 +334,23 @@ def test_orders_are_read_or_refused_by_name() -> None:
     assert len(caught.value.problems) == 4
 
 
+@pytest.mark.parametrize(
+    ("order", "told"),
+    [
+        ("drop-after=abc", "drop-after takes seconds above 0; write --fault drop-after=5"),
+        ("drop-after=0", "drop-after takes seconds above 0"),
+        ("late-ready=", "late-ready takes seconds above 0"),
+        ("silent-reply=1.5", "silent-reply takes a whole number from 1"),
+        ("at-capacity=0", "at-capacity takes a whole number from 1"),
+        ("nonsense=1", "there is no such fault"),
+    ],
+)
+def test_a_wrong_value_is_told_as_that(order: str, told: str) -> None:
+    """A fault that is known is never called unknown, and its value is described."""
+    with pytest.raises(ConfigError, match=told):
+        read_faults([order])
+
+
 def test_without_faults_messages_pass_untouched() -> None:
     """The wire is not even read."""
     assert FaultyWire({}).outgoing("anything") == ["anything"]

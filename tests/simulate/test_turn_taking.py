@@ -96,6 +96,7 @@ def test_talking_over_starts_on_the_second_after_the_agent_is_heard() -> None:
     assert turn.latency_ms is not None
     assert result.clears[0].discarded_ms == 8600
     assert any(note.kind == "clear" for note in notes)
+    assert [note.at_s for note in notes] == sorted(note.at_s for note in notes)
 
 
 def test_talking_over_an_agent_that_finished_early_is_an_ordinary_turn() -> None:
