@@ -1,18 +1,19 @@
-"""The command ``talkpath``: one module per command."""
+"""The command ``talkpath``: one module per command.
 
+Owns how a command is found, how wrong usage is told and which exit code is left. Refuses what commands do.
+"""
+
+import contextlib
 import importlib
-from typing import Final
+import importlib.metadata
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Final
 
 import typer
 
-app: Final = typer.Typer(
-    name="talkpath",
-    help="A self-hosted voice gateway.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-)
+from gateway.cli.usage import UsageError, Vocabulary, explain
 
 # Named in the order of the help page; each module holds one function of the same name.
 COMMANDS: Final = {
@@ -25,10 +26,88 @@ COMMANDS: Final = {
 }
 
 
-def main() -> None:
-    """Run the command line."""
-    for name, module_name in COMMANDS.items():
-        module = importlib.import_module(f"gateway.cli.{module_name}")
-        command_class = getattr(module, "COMMAND_CLASS", None)
-        app.command(name, cls=command_class)(getattr(module, module_name))
-    app()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code; ``arguments`` instead of what was typed.
+
+    Raises:
+        SystemExit: always; 0 done, 1 failed or nobody reads what is printed, 2 wrong usage or configuration.
+    """
+    try:
+        code = _run(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read us has gone; the interpreter must not complain about that while it ends.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        # what a command returns is nobody's exit code, what it leaves with is
+        code = _app()(args=arguments, prog_name="talkpath", standalone_mode=False)
+    except UsageError as error:
+        # not from the error, which does not always know
+        command = next(iter(sys.argv[1:] if arguments is None else arguments), "")
+        if command in COMMANDS:
+            typer.echo(explain(error, command, _function(command)), err=True)
+        else:
+            typer.echo(explain(error, "", None), err=True)
+        return 2
+    except typer.Abort:
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+def _app() -> typer.Typer:
+    app = typer.Typer(
+        name="talkpath",
+        cls=Vocabulary,
+        help="A self-hosted voice gateway.",
+        callback=_talkpath,
+        invoke_without_command=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+    )
+    for name in COMMANDS:
+        function = _function(name)
+        command_class = getattr(sys.modules[function.__module__], "COMMAND_CLASS", None)
+        app.command(name, cls=command_class)(function)
+    return app
+
+
+def _function(command: str) -> Callable[..., None]:
+    """The function that is a command."""
+    module_name = COMMANDS[command]
+    function: Callable[..., None] = getattr(
+        importlib.import_module(f"gateway.cli.{module_name}"), module_name
+    )
+    return function
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        try:
+            version = importlib.metadata.version("talkpath")
+        except importlib.metadata.PackageNotFoundError:
+            version = "(not installed)"  # run from a folder of the source
+        typer.echo(f"talkpath {version}")
+        raise typer.Exit
+
+
+def _talkpath(
+    context: typer.Context,
+    *,
+    version: Annotated[  # noqa: ARG001 - the callback has answered it
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """A self-hosted voice gateway."""
+    if context.invoked_subcommand is None:
+        page: Any = context.get_help()
+        if page:  # empty where it has been printed already
+            typer.echo(page)
+        raise typer.Exit(2)

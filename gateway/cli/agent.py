@@ -6,6 +6,8 @@ from typing import Annotated, Final, Literal
 
 import typer
 
+from gateway.cli.listening import why_not
+from gateway.cli.printing import Output
 from gateway.errors import ConfigError
 from gateway.runtime.hearing import how_to_add
 from gateway.simulate.faults import fault_table
@@ -42,9 +44,10 @@ def agent(  # noqa: D103, PLR0917 - typer reads the options from here, the help 
     try:
         asyncio.run(_serve(provider))
     except OSError as error:
-        typer.echo(
-            f"cannot listen on {host} port {port}: {error.strerror or error}; choose another --port", err=True
-        )
+        typer.echo(f"talkpath agent: {why_not(error, host, port, '--host', '--port')}", err=True)
+        raise typer.Exit(1) from None
+    except UnicodeError:  # a part of a name that is empty or too long
+        typer.echo(f"talkpath agent: {host} is no address of this machine; choose one with --host", err=True)
         raise typer.Exit(1) from None
 
 
@@ -69,5 +72,6 @@ async def _serve(provider: Provider) -> None:
         loop.add_signal_handler(number, stopped.set)
     async with provider:
         hint = "" if provider.hears else f" (plays and takes digits; to hear: {how_to_add()})"
-        typer.echo(f"agent listening on {provider.url}{hint}")
+        # it serves on, whether or not anybody goes on reading
+        Output(markup=False, soft_wrap=True).print(f"agent listening on {provider.url}{hint}")
         await stopped.wait()

@@ -1,16 +1,19 @@
 """``talkpath call``: a simulated caller that talks to a gateway and shows what a person would have heard."""
 
 import asyncio
+import math
 import os
 import signal
+from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
 import msgspec
 import typer
-from rich.console import Console
 from typer.core import TyperCommand
 
+from gateway.cli.printing import Output
 from gateway.errors import ConfigError, PluginError
 from gateway.runtime.config import DEFAULT_FILE, VARIABLE, development_secret, load_settings
 from gateway.settings import Secrets, Settings
@@ -72,6 +75,8 @@ class Spoken(msgspec.Struct, frozen=True):
         for name in order:
             value = waiting[name].pop(0)
             if name == "barge_in_after":
+                if over is not None:
+                    raise VoiceError("--barge-in-after stands twice before the same utterance; give it once")
                 over = value
                 continue
             said.append(msgspec.structs.replace(makers[name](value), over_after_s=over))
@@ -107,6 +112,13 @@ SampleRate = Annotated[int, typer.Option(help="pcm: 8000, 16000, 24000, 44100 or
 Encoding = Annotated[str, typer.Option(help="pcm: pcm_s16le, pcm_mulaw or pcm_alaw.")]
 Events = Annotated[bool, typer.Option(help="pcm: ask for the conversation's events.")]
 Key = Annotated[str | None, typer.Option(help="pcm: a gateway key.")]
+_PCM_ONLY: Final = {
+    "sample_rate": "--sample-rate",
+    "encoding": "--encoding",
+    "events": "--events or --no-events",
+    "key": "--key",
+}
+"""Options that mean nothing to Twilio, as they are named on the command line."""
 MaxSeconds = Annotated[float, typer.Option(help="Hang up at the latest after this.", min=0.1)]
 
 
@@ -133,22 +145,19 @@ def call(
     """Call a gateway as a phone or a PCM client would; show what was said, what was heard and how late.
 
     Utterances are said in the order in which they are given, each when the agent has finished its reply to the
-    one before; after the last answer the caller hangs up. Exit code 0: the agent was heard; 1: it was not, or
-    the call failed; 2: wrong usage.
+    one before; after the last answer the caller hangs up. A Twilio caller hears sound only, as a telephone does,
+    so what was understood and said is printed for pcm alone. Exit code 0: the agent was heard; 1: it was not, the
+    call failed, or nobody reads what is printed; 2: wrong usage.
 
     Example: talkpath call http://127.0.0.1:8080 --as twilio --audio goforward.wav --barge-in-after 1 --say stop
     """
-    _check_usage(as_, dtmf, record)
-    console = Console(highlight=False, soft_wrap=True)
-
-    def show(note: Note) -> None:
-        if note.kind != "mark":  # several a second; the table counts them
-            console.print(note_line(note))
-
-    plan: dict[str, Any] = {"observer": None if json else show}
+    order: list[str] = ctx.meta.get(_ORDER, [])
+    _check_usage(as_, order, record, barge_in_after or [], max_seconds)
+    console = Output(lambda: one.hang_up(), soft_wrap=True)  # noqa: PLW0108 - the caller is made below
+    plan: dict[str, Any] = {"observer": None if json else partial(_show, console)}
     try:
         settings = _settings(config)
-        spoken = Spoken(ctx.meta.get(_ORDER, []), audio or [], say or [], dtmf or [], barge_in_after or [])
+        spoken = Spoken(order, audio or [], say or [], dtmf or [], barge_in_after or [])
         plan["script"] = CallScript(utterances=spoken.utterances(), max_s=max_seconds)
         if as_ == "twilio":
             plan |= {"caller": caller or DEFAULT_CALLER, "callee": callee or DEFAULT_CALLEE}
@@ -159,7 +168,13 @@ def call(
         one = TwilioCaller(url, **plan) if as_ == "twilio" else PcmCaller(url, **plan)
     except (VoiceError, ValueError, OSError, ConfigError, PluginError) as error:
         _refuse(str(error))
-    _report(asyncio.run(_run(one)), console, record, as_json=json)
+    result = asyncio.run(_run(one))
+    _report(result, console, record, _hint(as_, config, result), as_json=json)
+
+
+def _show(console: Output, note: Note) -> None:
+    if note.kind != "mark":  # several a second; the table counts them
+        console.print(note_line(note))
 
 
 async def _run(one: TwilioCaller | PcmCaller) -> CallResult:
@@ -174,12 +189,24 @@ async def _run(one: TwilioCaller | PcmCaller) -> CallResult:
     return await one.run()
 
 
-def _check_usage(as_: str, dtmf: list[str] | None, record: Path | None) -> None:
+def _check_usage(
+    as_: str, given: list[str], record: Path | None, barge_in_after: list[float], max_seconds: float
+) -> None:
     if as_ not in ("twilio", "pcm"):
         known = "is not there yet" if as_ in _LATER else "is no caller we know"
         _refuse(f"--as {as_} {known}; use --as twilio or --as pcm")
-    if as_ == "pcm" and dtmf:
+    if as_ == "pcm" and "dtmf" in given:
         _refuse("the pcm dialect has no keys to press; leave --dtmf out or use --as twilio")
+    if as_ == "twilio":
+        for name in given:
+            if name in _PCM_ONLY:
+                _refuse(f"{_PCM_ONLY[name]} is for pcm callers only; leave it out or use --as pcm")
+    if not all(0 <= seconds < math.inf for seconds in barge_in_after):
+        _refuse(
+            "--barge-in-after takes seconds, 0 or more: how long the agent is heard before it is talked over"
+        )
+    if math.isnan(max_seconds):
+        _refuse("--max-seconds takes a number, 0.1 or more")
     if record is not None and (record.is_dir() or not record.absolute().parent.is_dir()):
         _refuse(f"--record {record} cannot be written there; name a file in a folder that exists")
 
@@ -214,7 +241,14 @@ def _gateway_key(settings: Settings | None) -> str | None:
     return next((one.key[0].reveal() for one in allowed), None)
 
 
-def _report(result: CallResult, console: Console, record: Path | None, *, as_json: bool) -> None:
+def _hint(as_: str, config: Path | None, result: CallResult) -> str:
+    """What may mend a refusal."""
+    if as_ == "twilio" and config is None and result.refused_status == HTTPStatus.FORBIDDEN:
+        return "; give the gateway's own configuration with --config, as it has the secret to sign with"
+    return ""
+
+
+def _report(result: CallResult, console: Output, record: Path | None, hint: str, *, as_json: bool) -> None:
     """Print, record, and leave with the exit code."""
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(summary(result)), indent=2).decode())
@@ -226,8 +260,10 @@ def _report(result: CallResult, console: Console, record: Path | None, *, as_jso
             record.write_bytes(record_wav(result))
         except OSError as error:
             _fail(f"--record {record} could not be written ({error.strerror})")
+    if not console.is_read:
+        raise typer.Exit(1)
     if result.failure is not None:
-        _fail(f"the call failed: {result.failure}")
+        _fail(f"the call failed: {result.failure.strip()}{hint}")
     if not result.agent_was_heard:
         _fail("the agent was not heard; look at the gateway's log, or try talkpath check")
 

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from gateway.cli import demo_tools
+from gateway.cli.printing import Output
 from gateway.cli.turn_table import print_turns
 from gateway.contracts import ObserverKind
 from gateway.errors import ConfigError, PluginError
@@ -27,7 +27,7 @@ from gateway.runtime.config import load_generation
 if TYPE_CHECKING:
     from gateway.runtime.plugins import Generation
     from gateway.server.listening import Bound
-    from gateway.simulate import CallResult
+    from gateway.simulate import CallResult, TwilioCaller
 
 TOKEN: Final = "the-simulated-carrier-signs-with-this"  # noqa: S105 - known to this process alone
 CONFIGURATION: Final = """
@@ -60,9 +60,8 @@ def demo(*, stay: Stay = False) -> None:
 
     Example: talkpath demo --stay
     """
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
     try:
-        heard = asyncio.run(_Demo(console).run(stay=stay))
+        heard = asyncio.run(_Demo().run(stay=stay))
     except (ConfigError, PluginError, OSError) as error:
         typer.echo(f"the demo could not start: {error}", err=True)
         raise typer.Exit(1) from error
@@ -74,13 +73,14 @@ def demo(*, stay: Stay = False) -> None:
 class _Demo:
     """One run: agent, gateway, call, table."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self) -> None:
+        self._console = Output(self._hang_up, width=None if sys.stdout.isatty() else 110)
+        self._caller: TwilioCaller | None = None
         self._turns: list[Turn] = []
         self._began = time.monotonic()
 
     async def run(self, *, stay: bool) -> bool:
-        """True when the caller heard the agent."""
+        """True when the caller heard the agent, and somebody the demo."""
         # simulators and server are dear to import; `talkpath --help` does without
         from gateway.server.listening import serving  # noqa: PLC0415
         from gateway.simulate.provider import Provider  # noqa: PLC0415
@@ -97,9 +97,14 @@ class _Demo:
                     self._say(f"gateway  {bound.url}")
                     result = await self._call(bound)
                     self._show(result)
-                    if stay:
+                    if stay and self._console.is_read:
                         await self._stay(bound)
-        return result.agent_was_heard
+        return result.agent_was_heard and self._console.is_read
+
+    def _hang_up(self) -> None:
+        """Nobody reads on."""
+        if self._caller is not None:
+            self._caller.hang_up()
 
     def _kind(self) -> ObserverKind:
         def tell(_info: CallInfo, line: TranscriptLine) -> None:
@@ -112,7 +117,7 @@ class _Demo:
         return transcript_kind(tell, done)
 
     async def _call(self, bound: "Bound") -> "CallResult":
-        from gateway.simulate import CallScript, Note, Utterance, call_twilio  # noqa: PLC0415
+        from gateway.simulate import CallScript, Note, TwilioCaller, Utterance  # noqa: PLC0415
         from gateway.simulate.voice import recording  # noqa: PLC0415
 
         go, card = (recording(name) for name in SPOKEN)
@@ -132,7 +137,7 @@ class _Demo:
                 self._print(Text(f"{self._clock()}  phone: {note.text}", style="dim"))
 
         self._say("phone    rings; what follows is one real-time call over a Twilio media stream\n")
-        return await call_twilio(
+        self._caller = TwilioCaller(
             bound.url,
             token=TOKEN,
             script=script,
@@ -140,6 +145,9 @@ class _Demo:
             callee="+14155550100",
             observer=observe,
         )
+        if not self._console.is_read:
+            self._caller.hang_up()
+        return await self._caller.run()
 
     def _show(self, result: "CallResult") -> None:
         self._console.print()

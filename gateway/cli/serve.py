@@ -3,7 +3,6 @@
 import errno
 import logging
 import os
-import socket
 import sys
 from typing import Annotated, NoReturn
 
@@ -11,6 +10,8 @@ import msgspec
 import typer
 
 from gateway.cli.check import Config, refusal, routes_table
+from gateway.cli.listening import why_not
+from gateway.cli.printing import Output
 from gateway.errors import ConfigError, PluginError
 from gateway.runtime.config import load_generation
 from gateway.runtime.notes import notes
@@ -72,22 +73,16 @@ def _run(generation: Generation) -> None:
     def say(bound: Bound) -> None:
         public_url = generation.settings.server.public_url
         known_as = f", to carriers {public_url}" if public_url else ""
-        typer.echo(f"Talkpath listens on {bound.url}{known_as}, admin {bound.admin_url}")
-        _show_routes(generation)
+        out = Output(markup=False)  # calls come in whether or not anybody goes on reading this
+        out.print(f"Talkpath listens on {bound.url}{known_as}, admin {bound.admin_url}", soft_wrap=True)
+        out.print(routes_table(generation))
         for note in notes(generation.settings):
-            typer.echo(f"Note: {note}")
+            out.print(f"Note: {note}", soft_wrap=True)
         if sentence := missing_hearing(generation.settings):
-            typer.echo(sentence)
-        sys.stdout.flush()
+            out.print(sentence, soft_wrap=True)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(listen(generation, say))
-
-
-def _show_routes(generation: Generation) -> None:
-    from rich.console import Console  # noqa: PLC0415
-
-    Console(highlight=False).print(routes_table(generation))
 
 
 def _log_to_stderr() -> None:
@@ -100,15 +95,21 @@ def _log_to_stderr() -> None:
 
 
 def _why_not(error: OSError, generation: Generation) -> str:
-    server = generation.settings.server
-    places = f"{server.host}:{server.port} and {server.admin_host}:{server.admin_port}"
-    if error.errno == errno.EADDRINUSE:
-        return f"one of {places} is in use; stop the other program, or choose with --port and --admin-port"
-    if error.errno == errno.EACCES:
-        return f"this user may not listen on one of {places}; choose ports above 1023"
-    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
-        return f"one of {places} is no address of this machine; choose another with --host"
-    return f"cannot listen on {places}: {error.strerror or error}"
+    from gateway.server.listening import CannotListen  # noqa: PLC0415
+
+    if not isinstance(error, CannotListen):
+        raise error
+    public_port = generation.settings.server.port
+    is_admin = error.port_name == "admin"
+    if is_admin and error.errno == errno.EADDRINUSE and error.port == public_port:
+        return (
+            f"the public and the admin port are both {public_port}; choose another for one of them with --port or "
+            "--admin-port"
+        )
+    host_option = "server.admin_host" if is_admin else "--host"
+    port_option = "--admin-port" if is_admin else "--port"
+    sentence = why_not(error.cause, error.host, error.port, host_option, port_option)
+    return f"the {error.port_name} port: {sentence}"
 
 
 def _leave(code: int, sentences: str) -> NoReturn:

@@ -42,19 +42,37 @@ class Bound(Struct, frozen=True):
     """Its calls."""
 
 
+class CannotListen(OSError):  # noqa: N818 - a fact about one of the two ports
+    """One of the two ports cannot be listened on; ``errno`` and ``strerror`` say why."""
+
+    def __init__(self, cause: OSError, port_name: str, host: str, port: int) -> None:
+        super().__init__(cause.errno, cause.strerror or str(cause))
+        self.cause = cause
+        """What the system said."""
+        self.port_name = port_name
+        """``public`` or ``admin``."""
+        self.host = host
+        """The address that was asked for."""
+        self.port = port
+        """The port that was asked for."""
+
+    def __str__(self) -> str:
+        return f"the {self.port_name} port cannot listen on {self.host}:{self.port}: {self.strerror}"
+
+
 @asynccontextmanager
 async def serving(generation: Generation) -> AsyncIterator[Bound]:
     """Listen for the length of a ``with``; calls that are live at its end are cut off.
 
     Raises:
-        OSError: when an address cannot be listened on.
+        CannotListen: when an address cannot be listened on.
         ConfigError: when what calls share cannot be built.
     """
     settings, server = generation.settings, generation.settings.server
     async with AsyncExitStack() as stack:
         # Bound first: a busy port is found before anything else is started.
-        public_socket = stack.enter_context(_bind(server.host, server.port))
-        admin_socket = stack.enter_context(_bind(server.admin_host, server.admin_port))
+        public_socket = stack.enter_context(_bind("public", server.host, server.port))
+        admin_socket = stack.enter_context(_bind("admin", server.admin_host, server.admin_port))
         house = await stack.enter_async_context(open_house(generation))
         apps = build_app(
             generation,
@@ -70,7 +88,7 @@ async def listen(generation: Generation, say: Callable[[Bound], None]) -> None:
     """Serve until SIGTERM or SIGINT and the end of the last call; ``say`` is called once it listens.
 
     Raises:
-        OSError: when an address cannot be listened on.
+        CannotListen: when an address cannot be listened on.
         ConfigError: when what calls share cannot be built.
     """
     async with serving(generation) as bound:
@@ -109,12 +127,18 @@ class _Stopping:
         log.warning("SIGHUP is not acted upon; restart to read the configuration again")
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    family, _, _, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    # REUSEADDR: a restart does not wait for the connections of the process before it.
-    bound = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+def _bind(port_name: str, host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        # REUSEADDR: a restart does not wait for the connections of the process before it.
+        bound = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except UnicodeError:  # a part of a name that is empty or too long
+        unknown = socket.gaierror(socket.EAI_NONAME, "no such name")
+        raise CannotListen(unknown, port_name, host, port) from None
+    except OSError as error:
+        raise CannotListen(error, port_name, host, port) from error
     bound.setblocking(False)
     return bound
 

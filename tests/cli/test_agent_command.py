@@ -41,6 +41,7 @@ async def test_it_serves_until_it_is_told_to_stop() -> None:
     ("options", "told"),
     [
         ({"fault": ["nonsense"]}, "there is no such fault"),
+        ({"fault": ["drop-after=abc"]}, "drop-after takes seconds above 0"),
         ({"script": "/nowhere.yaml"}, "no such file, nor one of the shipped scripts (apology, default)"),
     ],
 )
@@ -59,7 +60,7 @@ def test_a_port_that_is_taken_is_said_in_a_sentence(capsys: pytest.CaptureFixtur
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(typer.Exit) as caught:
         agent(port=taken.getsockname()[1])
     assert caught.value.exit_code == 1
-    assert "choose another --port" in capsys.readouterr().err
+    assert "choose another port with --port" in capsys.readouterr().err
 
 
 def test_the_help_names_every_fault_and_shows_an_example() -> None:

@@ -159,6 +159,20 @@ def test_a_pcm_call_presents_the_configured_key() -> None:
         (("--as", "pcm", "--audio", "missing.wav"), "goforward.wav"),
         (("--as", "pcm", "--audio", "noise.wav"), "not a WAV file"),
         (("--as", "pcm", "--barge-in-after", "1"), "nothing to say"),
+        (
+            ("--as", "pcm", "--barge-in-after", "-1", "--audio", "goforward.wav"),
+            "--barge-in-after takes seconds",
+        ),
+        (
+            ("--as", "pcm", "--barge-in-after", "nan", "--audio", "goforward.wav"),
+            "--barge-in-after takes seconds",
+        ),
+        (("--as", "pcm", "--barge-in-after", "1", "--barge-in-after", "2", "--dtmf", "1"), "no keys"),
+        (("--as", "twilio", "--barge-in-after", "1", "--barge-in-after", "2", "--dtmf", "1"), "give it once"),
+        (("--as", "twilio", "--key", "x"), "--key is for pcm callers only"),
+        (("--as", "twilio", "--sample-rate", "16000"), "--sample-rate is for pcm callers only"),
+        (("--as", "twilio", "--encoding", "pcm_alaw"), "--encoding is for pcm callers only"),
+        (("--as", "twilio", "--no-events"), "--no-events is for pcm callers only"),
         (("--as", "pcm", "--say", " "), "empty text"),
         (("--as", "pcm", "--sample-rate", "11025"), "no rate"),
         (("--as", "pcm", "--config", "missing.yaml"), "cannot be read"),
@@ -176,8 +190,29 @@ def test_wrong_usage_exits_with_2_and_one_sentence(arguments: tuple[str, ...], c
 
 
 def test_an_address_that_is_none_is_wrong_usage() -> None:
-    """An address of another scheme is refused before anything is dialled."""
-    assert run("ftp://127.0.0.1", "--as", "twilio").exit_code == 2
+    """An address that cannot be dialled is refused in a sentence before anything is, as either caller."""
+    for url in ("ftp://127.0.0.1", "http://127.0.0.1:99999", "http://127.0.0.1:abc"):
+        for caller in ("twilio", "pcm"):
+            result = run(url, "--as", caller)
+            assert result.exit_code == 2
+            assert "no address of a gateway" in result.stderr
+            assert result.stderr.count("\n") == 1
+
+
+def test_a_forbidden_call_is_told_of_the_option_for_secrets() -> None:
+    """Where no configuration was named, 403 may mean another secret, and the option for it is named."""
+    Path("own.yaml").write_text(CONFIG)
+    with in_background(StandIn()) as gateway:
+        guessed = run(gateway.url + "/refused", "--as", "twilio")
+        named = run(gateway.url + "/refused", "--as", "twilio", "--config", "own.yaml")
+    assert "; give the gateway's own configuration with --config" in guessed.stderr
+    assert guessed.stderr.count("\n") == 1
+    assert "--config" not in named.stderr
+
+
+def test_the_help_says_that_a_telephone_prints_no_words() -> None:
+    """Nobody waits for transcripts that Twilio never carries."""
+    assert "hears sound only" in (call.__doc__ or "")
 
 
 def test_a_configuration_without_twilios_token_is_wrong_usage() -> None:
