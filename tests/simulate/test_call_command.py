@@ -205,6 +205,7 @@ def test_a_forbidden_call_is_told_of_the_option_for_secrets() -> None:
     with in_background(StandIn()) as gateway:
         guessed = run(gateway.url + "/refused", "--as", "twilio")
         named = run(gateway.url + "/refused", "--as", "twilio", "--config", "own.yaml")
+    assert ".; " not in guessed.stderr
     assert "; give the gateway's own configuration with --config" in guessed.stderr
     assert guessed.stderr.count("\n") == 1
     assert "--config" not in named.stderr
