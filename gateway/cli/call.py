@@ -263,7 +263,7 @@ def _report(result: CallResult, console: Output, record: Path | None, hint: str,
     if not console.is_read:
         raise typer.Exit(1)
     if result.failure is not None:
-        _fail(f"the call failed: {result.failure.strip().removesuffix(".")}{hint}")
+        _fail(f"the call failed: {result.failure.strip().removesuffix('.')}{hint}")
     if not result.agent_was_heard:
         _fail("the agent was not heard; look at the gateway's log, or try talkpath check")
 
