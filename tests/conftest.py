@@ -25,8 +25,8 @@ def require() -> Callable[[str], str]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what the end-to-end tests measured, for whoever reads the log of a run."""
+    """Print what was measured, and with which seed, for whoever reads the log of a run."""
     if LINES:
-        terminalreporter.section("end to end: what was measured")
+        terminalreporter.section("what was measured")
         for line in LINES:
             terminalreporter.write_line(line)

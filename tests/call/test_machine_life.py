@@ -1,10 +1,12 @@
 """Any interleaving of what both sides and the house can send, judged by what must hold in every call."""
 
 import os
+import secrets
 
 import hypothesis
 import pytest
 from any_call import INFO, PAUSES_S, STEP_BYTES, Judge, World, terms_of
+from figures import tell
 from hypothesis import strategies as st
 
 from gateway.call.conversation import Phase
@@ -13,6 +15,8 @@ from gateway.commands import AnyCommand
 from gateway.events import AnyEvent, CallerHeard, CallerLeft, CallStarted, TimeReached
 
 SEQUENCES = int(os.environ.get("TALKPATH_SEQUENCES", "10000"))
+SEED = int(os.environ.get("TALKPATH_SEED") or secrets.randbelow(2**32))
+"""Printed at the end of the run; give it again to repeat the same sequences."""
 
 
 def play_out(tape: bytes) -> None:
@@ -80,7 +84,8 @@ def prove(sequences: int) -> None:
     def any_tape(tape: bytes) -> None:
         play_out(tape)
 
-    any_tape()
+    tell("orders of events", f"{sequences} sequences, TALKPATH_SEED={SEED}")
+    hypothesis.seed(SEED)(any_tape)()
 
 
 @pytest.mark.no_cover  # tracing would take five minutes; the plays show the branches
