@@ -6,7 +6,6 @@ import os
 import sys
 from typing import Annotated, NoReturn
 
-import msgspec
 import typer
 
 from gateway.cli.check import Config, refusal, routes_table
@@ -38,7 +37,9 @@ def serve(
     Example: talkpath serve --config gateway.yaml --port 8080
     """
     try:
-        generation = _with_options(load_generation(config), host, port, admin_port)
+        given = {"host": host, "port": port, "admin_port": admin_port}
+        server = {name: value for name, value in given.items() if value is not None}
+        generation = load_generation(config, server=server)
     except (ConfigError, PluginError) as error:
         _leave(2, refusal("serve", config, error))
     _log_to_stderr()
@@ -48,17 +49,6 @@ def serve(
         _leave(2, str(error))
     except OSError as error:
         _leave(1, _why_not(error, generation))
-
-
-def _with_options(
-    generation: Generation, host: str | None, port: int | None, admin_port: int | None
-) -> Generation:
-    given = {"host": host, "port": port, "admin_port": admin_port}
-    server = msgspec.structs.replace(
-        generation.settings.server, **{name: value for name, value in given.items() if value is not None}
-    )
-    settings = msgspec.structs.replace(generation.settings, server=server)
-    return msgspec.structs.replace(generation, settings=settings)
 
 
 def _run(generation: Generation) -> None:

@@ -47,9 +47,19 @@ def load_settings(path: str | Path | None = None) -> Settings:
 
 
 def load_generation(
-    path: str | Path | None = None, *, number: int = 1, extra: Sequence[object] = ()
+    path: str | Path | None = None,
+    *,
+    number: int = 1,
+    extra: Sequence[object] = (),
+    server: Mapping[str, Any] | None = None,
 ) -> Generation:
-    """Load configuration and plugins; ``extra`` are plugin objects besides those that are found.
+    """Load configuration and plugins.
+
+    Args:
+        path: The file; else the one that `chosen_file` finds.
+        number: Counts the generations of one process.
+        extra: Plugin objects besides those that are found.
+        server: Fields of `server` that the command line gives, instead of the file's.
 
     Raises:
         ConfigError: with every problem.
@@ -64,6 +74,10 @@ def load_generation(
         _fill_in_defaults(root)
     loading = _Loading(root, folder, problems)
     settings, parts, plugins = loading.run(extra)
+    if server:
+        settings = msgspec.structs.replace(
+            settings, server=msgspec.structs.replace(settings.server, **server)
+        )
     return Generation(
         settings=with_development_secrets(settings),
         parts=parts,

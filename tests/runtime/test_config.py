@@ -165,6 +165,15 @@ def test_development_secret_stands_in_on_this_machine_only() -> None:
         assert found.adapters["twilio"].auth_token == expected  # type: ignore[attr-defined]
 
 
+def test_development_secret_does_not_stand_in_when_the_command_line_opens_the_gateway(tmp_path: Path) -> None:
+    """What counts is where the gateway really listens."""
+    file = tmp_path / "gateway.yaml"
+    file.write_text(f"adapters: {{twilio: {{}}}}\n{AGENTS}", encoding="utf-8")
+    opened = load_generation(file, server={"host": "0.0.0.0", "port": 0}).settings
+    assert (opened.server.host, opened.server.port) == ("0.0.0.0", 0)
+    assert opened.adapters["twilio"].auth_token == ()  # type: ignore[attr-defined]
+
+
 def test_problems_never_hold_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither what stands in a secret's place nor what came from the environment is quoted."""
     monkeypatch.setenv("HIDDEN", "hush-hush")
