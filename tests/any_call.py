@@ -27,6 +27,7 @@ from gateway.commands import (
     RunTool,
     SendAudio,
     SendResult,
+    WatchdogFired,
 )
 from gateway.events import (
     AgentForwarded,
@@ -316,6 +317,8 @@ class Judge:
     def _command(self, command: AnyCommand) -> None:
         self.count[type(command)] += 1
         match command:
+            case Remember(fact=WatchdogFired(kind="no_ready")):
+                self.opening = False  # that attempt is given up, also when the next one waits for the caller
             case Play(reply_id=reply_id, audio=audio):
                 assert self.caller_up
                 assert len(audio) <= 160, "a piece of at most 20 ms"

@@ -99,6 +99,9 @@ class PlaybackLedger:
         """Take a mark's return as the ear's place; one of an earlier generation was discarded, not heard."""
         if not any(mark.name == name for mark in self._open_marks):
             return
+        self._listen(
+            self.ear_ms(now)
+        )  # what was believed heard stays heard, whatever a late mark says of the clock
         while (mark := self._open_marks.popleft()).name != name:
             pass
         self._trusts_marks = True
