@@ -29,7 +29,7 @@ log: Final = logging.getLogger("talkpath.calls")
 MAX_ANOMALIES: Final = 50
 """Lines about one call's anomalies; a peer that does nothing but wrong cannot fill the disk."""
 _MASK: Final = "•••"
-_NUMBER: Final = re.compile(r"\+?\d[\d \-()]{5,}\d")
+_NUMBER: Final = re.compile(r"(?<![\w+])\+?\d[\d \-()]{5,}\d(?!\w)")  # not the digits within an id
 _FREE_TEXT: Final = 200
 """Longest text of a peer in a line."""
 

@@ -92,7 +92,7 @@ async def _in_words(
         return await handler(request)
     except web.HTTPNotFound:
         text = (
-            "There is nothing at this address; carriers and clients are served once `adapters` names them.\n"
+            "There is nothing at this address; clients call at /v1/ws/{adapter}, carriers at /{carrier}/voice.\n"
         )
         return web.Response(status=404, text=text)
     except web.HTTPMethodNotAllowed as error:

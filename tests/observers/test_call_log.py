@@ -137,3 +137,9 @@ def test_numbers_in_sentences_are_masked() -> None:
     assert (
         mask_numbers("transferred to +4420 7183 8750 after 12 s") == "transferred to +4420•••8750 after 12 s"
     )
+
+
+def test_ids_are_not_taken_for_numbers() -> None:
+    """Digits within an id stay as they are; a number in a sentence does not."""
+    reply = "resp_2a08725e4a5d677c5a2be5890390312390e4b8"
+    assert mask_numbers(f"{reply} to +14155235309") == f"{reply} to +1415•••5309"
