@@ -28,6 +28,7 @@ class Provider:
 
     def __init__(self) -> None:
         self.socket: web.WebSocketResponse | None = None
+        self.is_ready = False
 
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
         self.socket = web.WebSocketResponse(compress=False)
@@ -35,6 +36,7 @@ class Provider:
         async for message in self.socket:
             if '"session.update"' in message.data:
                 await self.say("session.ready", session_id="s")
+                self.is_ready = True
             if '"session.end"' in message.data:
                 await self.say("session.ended")
                 break
@@ -80,7 +82,7 @@ async def phone_call() -> AsyncIterator[tuple[aiohttp.ClientWebSocketResponse, P
             async with aiohttp.ClientSession() as http, http.ws_connect(f"{places[0]}/media") as carrier:
                 for message in start_stream():
                     await carrier.send_str(message)
-                await until(lambda: provider.socket)
+                await until(lambda: provider.is_ready)
                 yield carrier, provider
         finally:
             await server.cleanup()

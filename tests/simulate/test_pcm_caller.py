@@ -207,7 +207,7 @@ async def test_a_gateway_that_does_not_read_never_stops_the_clock() -> None:
 
     async with serving(deaf) as url:
         script = CallScript(hang_up_at_s=60.0, max_s=70)
-        clock = Clock(200.0)
+        clock = Clock(40.0)
         result = await call_pcm(
             url, rate_hz=48000, script=script, clock=clock, faults=CallerFaults(close_without_stop=True)
         )
