@@ -91,8 +91,10 @@ async def _in_words(
     try:
         return await handler(request)
     except web.HTTPNotFound:
-        text = "There is nothing at this address; clients call at /v1/ws/{adapter}, carriers at /{carrier}/voice, "
+        text = (
+            "There is nothing at this address; clients call at /v1/ws/{adapter}, carriers at /{carrier}/voice, "
             "once `adapters` names them.\n"
+        )
         return web.Response(status=404, text=text)
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))
