@@ -347,6 +347,9 @@ class StopRequested(Event, frozen=True):
 class TimeReached(Event, frozen=True):
     """The machine's deadline has come."""
 
+    due_at: float = 0.0
+    """The deadline, in the clock of `Entry.at`, so that a reader knows how late the clock was; 0 where nobody says."""
+
 
 AnyEvent = (
     CallStarted

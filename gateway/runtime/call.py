@@ -186,7 +186,7 @@ class CallRunner:
                 self._ticks += 1
                 if self._ticks > TICKS:
                     raise RuntimeError(f"the machine's deadline stays in the past ({self.phase})")
-                return TimeReached()
+                return TimeReached(deadline)
             self._ticks = 0
             self._arm(deadline)
             if (event := await self._inbox.get()) is not None:
