@@ -14,6 +14,7 @@ from gateway.call.floor import Floor, Holder
 from gateway.call.history import History
 from gateway.call.ladder import Ladder
 from gateway.call.playback import Cut, PlaybackLedger
+from gateway.call.sounds import LONGEST_PIECE_MS
 from gateway.call.tools import ToolLedger
 from gateway.call.watch import Watch
 from gateway.call.wishes import Wishes
@@ -96,6 +97,8 @@ class Conversation:
         self._keys = ""
         self._last_words_confirmed = False
         self._out: list[AnyCommand] = []
+        self._piece_bytes = terms.audio.frame_bytes(LONGEST_PIECE_MS)
+        self._bytes_per_ms = terms.audio.bytes_per_ms
 
     @property
     def phase(self) -> Phase:

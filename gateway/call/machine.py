@@ -25,6 +25,7 @@ from gateway.call.conversation import (
 )
 from gateway.call.endings import Ending
 from gateway.call.manners import why_impossible
+from gateway.call.playback import Flow
 from gateway.call.sounds import cut_up
 from gateway.call.watch import VOICE_DBFS
 from gateway.call.wishes import read_session_update
@@ -81,8 +82,11 @@ class CallMachine(Conversation):
         """Take an event, or the time; give what is to be done, in order. Nothing is done after the end."""
         if self._ended:
             return []
-        if isinstance(event, CallerAudio) and self._passes_through(event, now):
-            return [SendAudio(event.audio)]
+        if isinstance(event, CallerAudio):
+            if self._passes_through(event, now):
+                return [SendAudio(event.audio)]
+        elif isinstance(event, ReplyAudio) and (flow := self._flows_on(event, now)):
+            return flow.commands
         self._out = []
         why = why_impossible(event, started=self._started, caller_up=self._caller_up, agent_up=self._agent_up)
         if why:
@@ -118,6 +122,25 @@ class CallMachine(Conversation):
             self._watch.caller_voice(self._terms.audio.ms(len(event.audio)))
             return not self._watch.is_deaf(self._ladder.agent)
         return True
+
+    def _flows_on(self, event: ReplyAudio, now: float) -> Flow | None:
+        """The rest of them: a reply goes on, the caller listens, and nothing else is due."""
+        if self._ending or not (self._agent_up and self._caller_up) or self._catch_up.active:
+            return None
+        size_bytes, reply_id = len(event.audio), event.reply_id
+        reply = self._floor.replies.get(reply_id)
+        if self.deadline is None or now >= self.deadline or reply is None or self._floor.is_late(reply_id):
+            return None
+        if not 0 < size_bytes <= self._piece_bytes:
+            return None
+        flow = self._ledger.flow(reply_id, event.audio, size_bytes / self._bytes_per_ms, event.level, now)
+        if flow is not None:
+            reply.last_sign_at = now
+            if event.level >= AUDIBLE_DBFS:
+                self._watch.words(now)
+                self._history.answered()
+            self.deadline = min(self.deadline, flow.deadline)
+        return flow
 
     def _caller_audio(self, event: CallerAudio, now: float) -> None:
         if self._agent_up and self._ledger.idle and self._watch.is_deaf(self._ladder.agent):

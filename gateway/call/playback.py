@@ -30,6 +30,9 @@ MOST_PIECES: Final = 30_000
 """Pieces that may wait, ten minutes of sound; what an agent sends beyond is never played."""
 MOST_MARKS: Final = 256
 """Marks whose return is waited for; without any return there is no use in knowing more."""
+NEVER: Final = float("inf")
+FLOWING_PIECES: Final = 32
+"""Pieces in a row that may take the short way of `flow`; what was heard meanwhile is then forgotten."""
 
 
 class Cut(NamedTuple):
@@ -39,6 +42,15 @@ class Cut(NamedTuple):
     """How much of it was heard, per sound."""
     clear: bool
     """Whether `Clear` must be sent."""
+
+
+class Flow(NamedTuple):
+    """What became of a piece that came while everything was as usual."""
+
+    commands: list[AnyCommand]
+    """To be carried out, in order."""
+    deadline: float
+    """No later than this the ledger has something to do because of it."""
 
 
 class PlaybackLedger:
@@ -61,6 +73,7 @@ class PlaybackLedger:
         self._marked_ms = 0.0
         self._first_mark_due = True
         self._trusts_marks = marks
+        self._flowed = 0
 
     # What comes in
 
@@ -71,6 +84,36 @@ class PlaybackLedger:
         if audible and sound.audible_from_ms is None:
             sound.audible_from_ms = sound.received_ms
         self._append(Piece(sound, Play(reply_id, audio), ms, audible=audible))
+
+    def flow(self, reply_id: str, audio: bytes, ms: float, level: float, now: float) -> Flow | None:
+        """Do what `add`, `settle` and `release` would for one more piece of the reply that is being heard.
+
+        Only before `deadline`, and where those would do no more than pass the piece on or let it wait; else None,
+        and nothing has happened. Nearly every message of an agent comes this way.
+        """
+        sound = self._sounds[-1] if self._sounds else None
+        self._flowed += 1
+        if (
+            sound is None
+            or sound.reply_id != reply_id
+            or sound.complete
+            or sound.is_clip
+            or sound.audible_from_ms is None
+            or self._flowed > FLOWING_PIECES
+        ):
+            self._flowed = 0
+            return None
+        waited = bool(self._waiting)
+        piece = Piece(sound, Play(reply_id, audio), ms, audible=level >= AUDIBLE_DBFS)
+        self._append(piece)
+        if waited or not self._waiting:
+            return Flow([], NEVER)
+        if now < (refill_at := self._refill_at):
+            return Flow([], refill_at)
+        out: list[AnyCommand] = []
+        self._send(self._waiting.popleft(), now, out)
+        is_marked = len(out) > 1 and self._trusts_marks
+        return Flow(out, self._open_marks[0].due_at + MARK_GRACE_S if is_marked else NEVER)
 
     def add_clip(self, clip: str, length_ms: float) -> None:
         """Append one round of a house sound."""

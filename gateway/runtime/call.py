@@ -76,7 +76,7 @@ class CallRunner:
         self._house = house
         self._settings = house.generation.settings
         self._loop = asyncio.get_running_loop()
-        self._inbox = Inbox(self._settings.limits.inbox)
+        self._inbox = Inbox(self._settings.limits.inbox, self._take)
         self._machine: CallMachine | None = None
         self._journal: Journal | None = None
         self._clips: Mapping[str, bytes] = {}
@@ -170,17 +170,16 @@ class CallRunner:
     # The driver
 
     async def _drive(self) -> None:
-        while not (self._machine and self._machine.phase is Phase.ENDED):
-            event = await self._next()
+        while (event := await self._next()) is not None:
             if self._machine is None:
                 if not isinstance(event, CallStarted):
                     return  # whoever was to be served has gone before saying a word
                 self._begin(event)
             self.step(event, self._loop.time())
 
-    async def _next(self) -> AnyEvent:
+    async def _next(self) -> AnyEvent | None:
         # the clock comes first: a full inbox must not starve it
-        while True:
+        while not self._is_over:
             deadline = self._machine.deadline if self._machine else None
             if deadline is not None and self._loop.time() >= deadline:
                 self._ticks += 1
@@ -191,12 +190,29 @@ class CallRunner:
             self._arm(deadline)
             if (event := await self._inbox.get()) is not None:
                 return event
+        return None
+
+    @property
+    def _is_over(self) -> bool:
+        return self._machine is not None and self._machine.phase is Phase.ENDED
+
+    def _take(self, event: AnyEvent) -> bool:
+        """Step at once, in the task of the side that brings the event, when the driver has nothing else to do."""
+        machine, now = self._machine, self._loop.time()
+        if machine is None or machine.deadline is None or now >= machine.deadline:
+            return False
+        self.step(event, now)
+        self._arm(machine.deadline)
+        if self._is_over:
+            self._inbox.wake()
+        return True
 
     def _arm(self, deadline: float | None) -> None:
-        if deadline != self._armed_for:
+        """See to it that the driver looks at the clock by then; a timer that rings early only costs that look."""
+        if deadline is not None and (self._armed_for is None or deadline < self._armed_for):
             self._disarm()
             self._armed_for = deadline
-            self._timer = None if deadline is None else self._loop.call_at(deadline, self._ring)
+            self._timer = self._loop.call_at(deadline, self._ring)
 
     def _disarm(self) -> None:
         if self._timer:

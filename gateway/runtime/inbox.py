@@ -1,11 +1,13 @@
 """The inbox of one call: the only door through which anything reaches its machine.
 
-Owns the bound. Sides wait while it is full, so that a slow driver stops reading sockets; the house does not
-wait, because there are few of its events and they must not be lost.
+Owns the order and the bound. Sides wait while it is full, so that a slow driver stops reading sockets; the house
+does not wait, because there are few of its events and they must not be lost. While nothing waits, a side's event
+need not lie here until the driver wakes: it goes straight through.
 """
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from gateway.events import AnyEvent
@@ -24,8 +26,15 @@ class Source(Protocol):
 class Inbox:
     """Events in order, for one reader."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, at_once: Callable[[AnyEvent], bool] = lambda _event: False) -> None:
+        """Make an empty inbox.
+
+        Args:
+            limit: Events that may wait before sides do.
+            at_once: Takes a side's event while none waits, or answers False when it must wait for the driver.
+        """
         self._limit = limit
+        self._at_once = at_once
         self._events: deque[tuple[AnyEvent, Source | None]] = deque()
         self._filled = Bell()
         self._room = asyncio.Event()
@@ -39,7 +48,14 @@ class Inbox:
         return self._closed
 
     async def put(self, event: AnyEvent, source: Source | None = None) -> None:
-        """Append an event of a side, once there is room."""
+        """Take an event of a side: at once when none waits, else appended once there is room."""
+        if (
+            not self._events
+            and not self._closed
+            and not (source and source.dismissed)
+            and self._at_once(event)
+        ):
+            return
         while len(self._events) >= self._limit and not self._closed:
             self._room.clear()
             await self._room.wait()
