@@ -22,13 +22,13 @@ _AUDIO: Final = b'"audio":"'
 _PAYLOAD: Final = b'"payload":"'
 _TEXT: Final = WSMsgType.TEXT
 _USER_TEXT: Final = "I would like two loaves of rye, please."
-_WORDS: Final = "Sure, two loaves of rye. Would you like them sliced, or as they are?".split()
+_AGENT_TEXT: Final = "Sure, two loaves of rye. Would you like them sliced, or as they are?"
 
 Met = Callable[["AgentEnd", int], None]
 """Told once per session: this session is the agent of that call."""
 
 
-class AgentEnd(WSListener):  # type: ignore[misc]  # picows is compiled
+class AgentEnd(WSListener):
     """One session; `tick` sends what the agent says at this place of the cycle."""
 
     def __init__(self, cycle: Cycle, notes: Notes, met: Met) -> None:
@@ -45,6 +45,11 @@ class AgentEnd(WSListener):  # type: ignore[misc]  # picows is compiled
         """When the first message came; 0 before."""
         self.heard_ns = 0
         """When the caller's first frame came; 0 before."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the session lives."""
+        return self._transport is not None
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         """Say nothing before the client does (13.7)."""
@@ -72,9 +77,9 @@ class AgentEnd(WSListener):  # type: ignore[misc]  # picows is compiled
             self._call, self.heard_ns = stamps[0][0], now_ns
             self._met(self, self._call)
         notes = self._notes
-        if notes.noting:
-            for stamp in stamps:
-                notes.arrive(notes.to_agent, stamp, now_ns)
+        if notes.arriving:
+            for call, sent_ns in stamps:
+                notes.to_agent.arrive(call, sent_ns, now_ns)
 
     def tick(self, place: int, due_ns: int) -> None:
         """Say what this place of the cycle asks for."""
@@ -88,7 +93,7 @@ class AgentEnd(WSListener):  # type: ignore[misc]  # picows is compiled
         now_ns = time.monotonic_ns()
         transport.send(_TEXT, self._head + stamp_text(self._call, now_ns) + self._tail)
         notes = self._notes
-        if notes.noting:
+        if notes.sending:
             notes.send(notes.to_caller, due_ns, now_ns)
 
     def cut(self) -> None:
@@ -134,14 +139,14 @@ class AgentEnd(WSListener):  # type: ignore[misc]  # picows is compiled
             case "reply.started":
                 self._begin_reply()
             case "agent.deltas" if self._reply_id:
-                for n, word in enumerate(_WORDS):
+                for n, word in enumerate(_AGENT_TEXT.split()):
                     self._say(
                         {"type": "transcript.agent.delta", **reply, "delta": word + " "}
                         | {"start_ms": n * 200, "end_ms": n * 200 + 180}
                     )
             case "agent" | "agent.interrupted" if self._reply_id:
                 cut = name == "agent.interrupted"
-                said = " ".join(_WORDS[: len(_WORDS) // 2] if cut else _WORDS)
+                said = _AGENT_TEXT[:24] if cut else _AGENT_TEXT
                 self._say({"type": "transcript.agent", **reply, "text": said, "interrupted": cut})
             case "reply.done" | "reply.interrupted" if self._reply_id:
                 status = "completed" if name == "reply.done" else "interrupted"

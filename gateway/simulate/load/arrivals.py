@@ -1,33 +1,61 @@
 """What is noted of every frame while a window is measured, as cheaply as possible.
 
-Owns the raw numbers of one window. What they mean is `figures`'.
+Owns the raw numbers of one window: frames that went out in it, and frames that arrived until a moment after it.
+What they mean is `figures`'.
 """
 
 from array import array
-from typing import Final
 
-_MASK: Final = (1 << 56) - 1
+from msgspec import Struct
+
+from gateway.simulate.load.stamps import MASK
+
+
+class Arrival(Struct, frozen=True):
+    """A frame at the end of its way."""
+
+    call: int
+    """Whose it is."""
+    sent_ns: int
+    """When it went out."""
+    delay_ns: int
+    """How long it was on its way."""
 
 
 class Direction:
-    """Frames that arrived at one end: whose, when sent, when arrived."""
+    """Frames from one end to the other."""
 
     def __init__(self) -> None:
         self.sent = 0
-        """Frames that went out while it was noting."""
-        self.calls = array("H")
-        """Call of each frame that arrived."""
-        self.delays_ns = array("q")
-        """From sending to arrival."""
-        self.arrived_ns = array("q")
-        """When it arrived."""
+        """Frames that went out in the window."""
+        self._calls = array("H")
+        self._delays_ns = array("q")
+        self._arrived_ns = array("q")
+
+    def arrive(self, call: int, sent_ns: int, now_ns: int) -> None:
+        """Note a frame's arrival; ``sent_ns`` as its stamp has it."""
+        self._calls.append(call)
+        self._delays_ns.append((now_ns - sent_ns) & MASK)
+        self._arrived_ns.append(now_ns)
+
+    def within(self, begin_ns: int, end_ns: int) -> list[Arrival]:
+        """The frames that arrived of those that went out in this time."""
+        rows = zip(self._calls, self._delays_ns, self._arrived_ns, strict=True)
+        return [
+            Arrival(call, arrived - delay, delay)
+            for call, delay, arrived in rows
+            if begin_ns <= arrived - delay < end_ns
+        ]
 
 
 class Notes:
-    """Both directions and the generator's own lateness; notes only while ``noting``."""
+    """Both directions, and how late the generator itself was."""
 
     def __init__(self) -> None:
-        self.noting = False
+        self.sending = False
+        """Whether what goes out now belongs to the window."""
+        self.arriving = False
+        """Whether arrivals are noted."""
         self.clear()
 
     def clear(self) -> None:
@@ -37,14 +65,7 @@ class Notes:
         self.late_ns = array("q")
         """How long after its planned moment each frame went out."""
 
-    def arrive(self, direction: Direction, stamp: tuple[int, int], now_ns: int) -> None:
-        """Note a frame's arrival."""
-        call, sent_ns = stamp
-        direction.calls.append(call)
-        direction.delays_ns.append((now_ns - sent_ns) & _MASK)
-        direction.arrived_ns.append(now_ns)
-
     def send(self, direction: Direction, due_ns: int, now_ns: int) -> None:
-        """Note that a frame goes out."""
+        """Note that a frame of the window goes out."""
         direction.sent += 1
         self.late_ns.append(now_ns - due_ns)

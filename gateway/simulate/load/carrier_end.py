@@ -7,6 +7,7 @@ the playback that marks wait for. Refuses to parse sound: a frame is found by it
 import secrets
 import time
 from collections import deque
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -33,15 +34,16 @@ _VOICE_REST: Final = rest_text(VOICE) + b'"}}'
 _TEXT: Final = WSMsgType.TEXT
 
 
-class CarrierEnd(WSListener):  # type: ignore[misc]  # picows is compiled
+class CarrierEnd(WSListener):
     """One media stream; `tick` sends the caller's next frame."""
 
-    def __init__(self, call: int, cycle: Cycle, notes: Notes, call_sid: str = "") -> None:
+    def __init__(self, call: int, call_sid: str, cycle: Cycle, notes: Notes) -> None:
+        self.call_sid = call_sid
+        """The carrier's id of the call."""
         self._call = call
         self._speaks = cycle.caller_speaks
         self._notes = notes
         self._stream_sid = "MZ" + secrets.token_hex(16)
-        self._call_sid = call_sid or "CA" + secrets.token_hex(16)
         self._head = f'","streamSid":"{self._stream_sid}","media":{{"track":"inbound","chunk":"'.encode()
         self._transport: WSTransport | None = None
         self._sequence = 1
@@ -50,8 +52,6 @@ class CarrierEnd(WSListener):  # type: ignore[misc]  # picows is compiled
         self._marks: deque[tuple[int, str]] = deque()
         self.clears = 0
         """How often the gateway emptied the playback."""
-        self.heard_frames = 0
-        """Frames of the agent that arrived, measured or not."""
         self.refused = 0
         """Messages that a carrier would not have accepted."""
 
@@ -66,7 +66,7 @@ class CarrierEnd(WSListener):  # type: ignore[misc]  # picows is compiled
         start = {
             "accountSid": "AC" + "0" * 32,
             "streamSid": self._stream_sid,
-            "callSid": self._call_sid,
+            "callSid": self.call_sid,
             "tracks": ["inbound"],
             "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
             "customParameters": {},
@@ -96,7 +96,7 @@ class CarrierEnd(WSListener):  # type: ignore[misc]  # picows is compiled
         self._transport.send(_TEXT, message)
         self._sequence += 1
         notes = self._notes
-        if notes.noting:
+        if notes.sending:
             notes.send(notes.to_agent, due_ns, now_ns)
         while self._marks and self._marks[0][0] <= now_ns:
             self._return_mark()
@@ -115,17 +115,16 @@ class CarrierEnd(WSListener):  # type: ignore[misc]  # picows is compiled
         now_ns = time.monotonic_ns()
         sound = text[at : text.index(b'"', at)]
         stamps = (read_stamp(sound),) if len(sound) == FRAME_CHARACTERS else tuple(read_stamps(sound))
-        self.heard_frames += len(stamps)
         self._played_until_ns = max(self._played_until_ns, now_ns) + len(stamps) * FRAME_NS
         notes = self._notes
-        if notes.noting:
-            for stamp in stamps:
-                notes.arrive(notes.to_caller, stamp, now_ns)
+        if notes.arriving:
+            for call, sent_ns in stamps:
+                notes.to_caller.arrive(call, sent_ns, now_ns)
 
-    def close(self) -> None:
-        """Hang up, as the carrier does."""
+    def hang_up(self) -> None:
+        """Say that the call is over, as the carrier does."""
         if self._transport is not None:
-            self._say("stop", {"accountSid": "AC" + "0" * 32, "callSid": self._call_sid})
+            self._say("stop", {"accountSid": "AC" + "0" * 32, "callSid": self.call_sid})
 
     def cut(self) -> None:
         """Drop the connection."""
@@ -158,7 +157,7 @@ class CarrierEnd(WSListener):  # type: ignore[misc]  # picows is compiled
         _, name = self._marks.popleft()
         self._say("mark", {"name": name})
 
-    def _say(self, event: str, body: dict[str, object]) -> None:
+    def _say(self, event: str, body: Mapping[str, object]) -> None:
         if self._transport is None:
             return
         message = {

@@ -4,19 +4,19 @@ Owns every definition in the benchmark's report. Refuses to measure.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
-import msgspec
 from msgspec import Struct
 
-from gateway.simulate.load.arrivals import Direction, Notes
+from gateway.simulate.load.arrivals import Arrival, Notes
 from gateway.simulate.load.pace import Grid
 
-LATE_LIMIT_MS = 2.0
+LATE_LIMIT_MS: Final = 2.0
 """Lateness of the generator (p99) beyond which a window is void."""
 
 
 class Spread(Struct, frozen=True):
-    """How a quantity is spread, in milliseconds; all zero when there was none."""
+    """How a quantity is spread, in milliseconds; all zero where there was none."""
 
     median_ms: float = 0.0
     p95_ms: float = 0.0
@@ -33,8 +33,9 @@ def spread(values_ns: Sequence[int]) -> Spread:
 
 
 def percentile(ordered: Sequence[int], share: float) -> int:
-    """The smallest value that this share of all does not exceed."""
-    return ordered[max(0, -(-round(share * 10_000) * len(ordered) // 10_000) - 1)]
+    """The smallest value that at least this share of all do not exceed."""
+    rank = -(-round(share * 10_000) * len(ordered) // 10_000)
+    return ordered[max(0, rank - 1)]
 
 
 class Window(Struct, frozen=True, kw_only=True):
@@ -43,25 +44,27 @@ class Window(Struct, frozen=True, kw_only=True):
     seconds: float
     """How long it was."""
     cpu_us: float
-    """Processor time of the system per frame there and back."""
+    """Processor time of the system per frame there and back: one of the caller and one of the agent."""
     core_share: float
     """Part of a core that the system used."""
     to_agent: Spread
-    """Delay of the caller's frames."""
+    """Delay of the caller's frames, from one end to the other."""
     to_caller: Spread
     """Delay of the agent's frames."""
     pacing: Spread
-    """How far the agent's frames reach the caller off the 20 ms grid."""
-    late: Spread
-    """How late the generator itself sent."""
+    """How far the agent's frames reach the caller off the 20 ms grid on which they were planned."""
     probe: Spread
     """How long the system's health page took to answer, where it has one."""
+    late: Spread
+    """How late the generator itself sent."""
     sent_to_agent: int
+    """Frames of callers that went out."""
     sent_to_caller: int
+    """Frames of agents that went out."""
     missing_to_agent: int
-    """Frames of the caller that did not arrive within the window and a moment after."""
+    """Frames of callers that had not arrived a moment after the window."""
     missing_to_caller: int
-    """Frames of the agent that did not, interruptions included."""
+    """Frames of agents that had not, those that an interruption cut off included."""
     generator_share: float
     """Part of its own core that the generator used."""
 
@@ -70,36 +73,49 @@ class Window(Struct, frozen=True, kw_only=True):
         """Whether the generator was too late to judge anybody else."""
         return self.late.p99_ms > LATE_LIMIT_MS
 
+    @property
+    def delay_p99_ms(self) -> float:
+        """The worse of the two ways."""
+        return max(self.to_agent.p99_ms, self.to_caller.p99_ms)
 
-def window_of(
-    notes: Notes, grid: Grid, *, seconds: float, cpu_ns: int, own_cpu_ns: int, probes_ns: Sequence[int]
-) -> Window:
+
+class Used(Struct, frozen=True):
+    """What was used between two moments."""
+
+    begin_ns: int
+    end_ns: int
+    system_cpu_ns: int
+    own_cpu_ns: int
+
+
+def window_of(notes: Notes, grid: Grid, used: Used, probes_ns: Sequence[int]) -> Window:
     """Make a window's figures."""
+    seconds = (used.end_ns - used.begin_ns) / 1e9
     pairs = (notes.to_agent.sent + notes.to_caller.sent) / 2
+    to_agent = notes.to_agent.within(used.begin_ns, used.end_ns)
+    to_caller = notes.to_caller.within(used.begin_ns, used.end_ns)
     return Window(
-        seconds=seconds,
-        cpu_us=round(cpu_ns / 1000 / pairs, 2) if pairs else 0.0,
-        core_share=round(cpu_ns / 1e9 / seconds, 4),
-        to_agent=spread(notes.to_agent.delays_ns),
-        to_caller=spread(notes.to_caller.delays_ns),
-        pacing=spread(pacing_errors(notes.to_caller, grid)),
-        late=spread(notes.late_ns),
+        seconds=round(seconds, 3),
+        cpu_us=round(used.system_cpu_ns / 1000 / pairs, 2) if pairs else 0.0,
+        core_share=round(used.system_cpu_ns / 1e9 / seconds, 4),
+        to_agent=spread([frame.delay_ns for frame in to_agent]),
+        to_caller=spread([frame.delay_ns for frame in to_caller]),
+        pacing=spread(pacing_errors_ns(to_caller, grid)),
         probe=spread(probes_ns),
+        late=spread(notes.late_ns),
         sent_to_agent=notes.to_agent.sent,
         sent_to_caller=notes.to_caller.sent,
-        missing_to_agent=max(0, notes.to_agent.sent - len(notes.to_agent.calls)),
-        missing_to_caller=max(0, notes.to_caller.sent - len(notes.to_caller.calls)),
-        generator_share=round(own_cpu_ns / 1e9 / seconds, 4),
+        missing_to_agent=max(0, notes.to_agent.sent - len(to_agent)),
+        missing_to_caller=max(0, notes.to_caller.sent - len(to_caller)),
+        generator_share=round(used.own_cpu_ns / 1e9 / seconds, 4),
     )
 
 
-def pacing_errors(direction: Direction, grid: Grid) -> list[int]:
-    """How far each frame came off the 20 ms grid of its call, when a usual delay is taken off."""
+def pacing_errors_ns(frames: Sequence[Arrival], grid: Grid) -> list[int]:
+    """How far each frame of an agent came off its call's 20 ms grid, when the usual delay is taken off."""
     after_due = [
-        arrived - grid.due_ns(arrived - delay, grid.agent_slot(call))
-        for call, delay, arrived in zip(
-            direction.calls, direction.delays_ns, direction.arrived_ns, strict=True
-        )
+        frame.sent_ns + frame.delay_ns - grid.due_ns(frame.sent_ns, grid.agent_slot(frame.call))
+        for frame in frames
     ]
     if not after_due:
         return []
@@ -107,12 +123,7 @@ def pacing_errors(direction: Direction, grid: Grid) -> list[int]:
     return [abs(late - usual) for late in after_due]
 
 
-def best(windows: Sequence[Window]) -> Window | None:
+def best_of(windows: Sequence[Window]) -> Window | None:
     """The window with the least processor time per frame among those that are not void."""
     sound = [window for window in windows if not window.is_void]
     return min(sound, key=lambda window: window.cpu_us, default=None)
-
-
-def as_json(figures: object) -> bytes:
-    """Figures as JSON."""
-    return msgspec.json.encode(figures)

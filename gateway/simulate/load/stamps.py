@@ -21,12 +21,13 @@ MOST_CALLS: Final = 0xFFFF
 _DIGITS: Final = b"0123456789abcdef"
 _TO_SOUND: Final = bytes.maketrans(_DIGITS, bytes(range(0xF0, 0x100)))
 _FROM_SOUND: Final = bytes.maketrans(bytes(range(0xF0, 0x100)), _DIGITS)
-_MASK: Final = (1 << 56) - 1
+MASK: Final = (1 << 56) - 1
+"""What a stamp keeps of a clock in nanoseconds: two years and more."""
 
 
 def stamp_text(call: int, sent_ns: int) -> bytes:
     """The first 24 characters of a frame's base64."""
-    return b2a_base64((b"%04x%014x" % (call, sent_ns & _MASK)).translate(_TO_SOUND), newline=False)
+    return b2a_base64((b"%04x%014x" % (call, sent_ns & MASK)).translate(_TO_SOUND), newline=False)
 
 
 def rest_text(sound: int) -> bytes:

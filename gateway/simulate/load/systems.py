@@ -19,8 +19,8 @@ from msgspec import Struct
 
 from gateway.runtime.plugins import find_plugins
 from gateway.settings import PluginsSettings
-from gateway.simulate.load.generator import Target
 from gateway.simulate.load.machine import CannotMeasure, pinned
+from gateway.simulate.load.starting import Target
 
 TOKEN: Final = "the-load-generator-signs-with-this"  # noqa: S105 - known to this run alone
 HAPROXY: Final = Path(__file__).with_name("haproxy.cfg")
@@ -36,8 +36,8 @@ class Place(Struct, frozen=True, kw_only=True):
     """The generator's agent end."""
     ca_file: Path | None = None
     """Who vouches for it; None without TLS."""
-    core: int | None = None
-    """The core of the system; None for any."""
+    core: int
+    """The core of the system."""
     folder: Path
     """Where it may write."""
 

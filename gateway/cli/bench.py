@@ -1,0 +1,140 @@
+"""``talkpath bench``: puts this machine's gateway under load, beside HAProxy and a bare relay."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import msgspec
+import typer
+
+from gateway.cli.printing import Output
+from gateway.cli.usage import listed
+
+if TYPE_CHECKING:
+    from gateway.simulate.load.plan import Plan
+    from gateway.simulate.load.report import Report
+
+NEEDS = "the load generator is an extra; install it with: pip install 'talkpath[bench]'"
+
+
+def bench(
+    *,
+    calls: Annotated[
+        str | None,
+        typer.Option(
+            help="Calls at once, a step each.", metavar="N,N,…", show_default="10,50,100,200,300,400"
+        ),
+    ] = None,
+    systems: Annotated[
+        str | None,
+        typer.Option(
+            help="What to measure: haproxy, relay, talkpath-bare (without observers), talkpath.",
+            metavar="NAME,NAME,…",
+            show_default="all",
+        ),
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Length of a measurement.", min=0.5, max=600, show_default="3")
+    ] = None,
+    runs: Annotated[
+        int | None,
+        typer.Option(help="Measurements of a step; the best counts.", min=1, max=100, show_default="3"),
+    ] = None,
+    tls: Annotated[
+        bool | None,
+        typer.Option(
+            "--tls/--plain", help="Reach the agent over TLS only, or without it only.", show_default="both"
+        ),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option(help="Look for a minute: 10 and 100 calls, once, without TLS.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder in which bench.json and growth.svg are written.", show_default=False),
+    ] = None,
+    json: Annotated[bool, typer.Option(help="Print one JSON document and nothing else.")] = False,
+) -> None:
+    """Measure what a call costs on this machine, beside HAProxy and a bare relay in the same run.
+
+    Everything stays on this machine. The load generator has one core, the system under test another; leave the
+    machine alone meanwhile, or the figures say so. Exit code 1: nothing that could be believed was measured.
+
+    Example: talkpath bench --quick
+    """
+    given: dict[str, Any] = {"seconds": seconds, "runs": runs}
+    if tls is not None:
+        given["over"] = ("tls",) if tls else ("plain",)
+    plan = _plan(
+        calls, systems, quick=quick, given={key: value for key, value in given.items() if value is not None}
+    )
+    report = _run(plan, Output(quiet=json, width=None if sys.stdout.isatty() else 110))
+    if json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
+    if out is not None:
+        _write(report, out)
+    if not report.is_worth_something:
+        _leave(1, "nothing was measured that could be believed; try again on an idle machine")
+
+
+def _plan(calls: str | None, systems: str | None, *, quick: bool, given: dict[str, Any]) -> "Plan":
+    try:
+        from gateway.simulate.load.plan import QUICK, Plan, read_calls, read_systems  # noqa: PLC0415
+        from gateway.simulate.load.systems import SYSTEMS  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        _leave(1, f"{NEEDS} ({error.name} is missing)")
+    known = [system.name for system in SYSTEMS]
+    choices: dict[str, Any] = {**(QUICK if quick else {}), **given, "systems": tuple(known)}
+    try:
+        if calls is not None:
+            choices["calls"] = read_calls(calls)
+    except ValueError:
+        _leave(2, f"--calls takes whole numbers with commas between them, such as 10,50,100; not {calls}")
+    try:
+        if systems is not None:
+            choices["systems"] = read_systems(systems, known)
+    except ValueError as error:
+        _leave(2, f"--systems does not know {error}; there are {listed(known)}")
+    return Plan(**choices)
+
+
+def _run(plan: "Plan", console: Output) -> "Report":
+    import uvloop  # noqa: PLC0415
+
+    from gateway.simulate.load import tables  # noqa: PLC0415
+    from gateway.simulate.load.machine import CannotMeasure  # noqa: PLC0415
+    from gateway.simulate.load.running import run  # noqa: PLC0415
+
+    def begin(report: "Report") -> None:
+        for text in tables.opening(report):
+            console.print(text, soft_wrap=True)
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            report = runner.run(
+                run(plan, begin, lambda done: console.print(tables.line(done), soft_wrap=True))
+            )
+    except CannotMeasure as error:
+        _leave(1, str(error))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    for table in tables.tables(report):
+        console.print(table)
+    return report
+
+
+def _write(report: "Report", folder: Path) -> None:
+    from gateway.simulate.load.picture import growth  # noqa: PLC0415
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "bench.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
+        (folder / "growth.svg").write_text(growth(report), encoding="utf-8")
+    except OSError as error:
+        _leave(1, f"--out {folder} could not be written ({error.strerror})")
+
+
+def _leave(code: int, sentence: str) -> NoReturn:
+    typer.echo(f"talkpath bench: {sentence}", err=True)
+    raise typer.Exit(code)
