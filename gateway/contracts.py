@@ -5,6 +5,7 @@ itself.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
@@ -294,6 +295,8 @@ class ObserverKind(Struct, frozen=True):
     """Shown in logs when it fails."""
     watch: Callable[[CallInfo, CallTerms], Observer | None]
     """Begins to watch a call, or leaves it alone."""
+    lifetime: Callable[[], AbstractAsyncContextManager[None]] | None = None
+    """What it needs beside the calls: entered before the first one, left after the last one, in bounded time."""
 
 
 class MediaPass(Struct, frozen=True):

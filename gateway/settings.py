@@ -231,13 +231,15 @@ class RecordsSettings(Section, frozen=True, kw_only=True):
     """What is kept of calls."""
 
     path: str = ""
-    """Folder of call journals; empty keeps none."""
+    """Folder of call journals, whatever its name; made where there is none. Empty keeps none."""
     keep_days: Annotated[int, Meta(ge=1, le=3650)] = 30
     """Days after which they are deleted."""
+    max_bytes: Annotated[int, Meta(ge=1_048_576)] = 1_073_741_824
+    """Size of all of them together; when it is reached, the oldest ones are deleted."""
     transcripts: bool = False
-    """Whether the words are kept."""
+    """Whether words, keys and whole numbers are kept."""
     form: Literal["compact", "full"] = "compact"
-    """``compact`` keeps sound as totals; ``full`` keeps every byte, so that a call can be replayed exactly."""
+    """``compact`` keeps how long and how loud sound was; ``full`` keeps every byte of it."""
 
 
 class RecordingSettings(Section, frozen=True, kw_only=True):

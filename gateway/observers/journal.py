@@ -1,31 +1,35 @@
 """Keeps each call's journal in a file of its own, in the folder ``records.path``; without one, keeps nothing.
 
-Owns the files: names, rights, age. Refuses to make a call wait for them. `see` appends to a list; every second, or
+Owns the files while they are written. Refuses to make a call wait for them: `see` appends to a list; every second, or
 every 500 entries, the list goes to the one writing thread of the process, which encodes and writes it. At most 32
 such lists of a call may wait; when the disk is slower than that, whole lists are dropped and the hole is
-noted in the file. What is not yet written when the process is killed, a second at most, is lost; an ordinary end of the
-process waits for the thread.
+noted in the file. What is not yet written when the process is killed, two seconds at most, is lost, and the rest can be read;
+an ordinary end of the process waits for the thread.
 """
 
+import asyncio
 import logging
 import os
 import platform
 import re
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from threading import BoundedSemaphore
-from typing import BinaryIO, Final, get_args
+from queue import SimpleQueue
+from threading import BoundedSemaphore, Thread
+from typing import Any, BinaryIO, Final, get_args
 
 from gateway.commands import AnyCommand, Entry
 from gateway.contracts import Observer, ObserverKind
 from gateway.errors import ConfigError
 from gateway.events import AnyEvent, CallInfo
 from gateway.hookspecs import hookimpl
-from gateway.observers.journal_file import Form, JournalHeader, LineWriter
-from gateway.settings import Settings
+from gateway.observers.journal_file import JournalHeader, LineWriter
+from gateway.observers.journal_folder import SWEEP_S, JournalFolder
+from gateway.settings import RecordsSettings, Settings
 from gateway.terms import CallTerms
 
 log: Final = logging.getLogger("talkpath.journal")
@@ -36,45 +40,102 @@ BATCH_ENTRIES: Final = 500
 """Number at which it is."""
 WAITING_BATCHES: Final = 32
 """Of one call."""
-_SWEEP_S: Final = 3600.0
-"""How often old journals are looked for."""
-SUFFIX: Final = ".jsonl"
+CLOSE_S: Final = 5.0
+"""How long the end of the process waits for the disk."""
+
+
+class WritingThread:
+    """Does one thing after the other, away from the event loop; what fails is logged and ends nothing."""
+
+    def __init__(self) -> None:
+        self._waiting: SimpleQueue[tuple[Callable[..., object], tuple[Any, ...]] | None] = SimpleQueue()
+        self._thread: Thread | None = None
+
+    def submit(self, work: Callable[..., object], *arguments: Any) -> None:
+        """Have something done; returns at once."""
+        if self._thread is None:
+            # a disk that never answers must not keep the process alive: `close` is what waits, for so long
+            self._thread = Thread(target=self._run, name="journal", daemon=True)
+            self._thread.start()
+        self._waiting.put((work, arguments))
+
+    def close(self, within_s: float) -> bool:
+        """Wait until all is done; False when that takes too long."""
+        if self._thread is None:
+            return True
+        self._waiting.put(None)
+        self._thread.join(within_s)
+        if self._thread.is_alive():
+            return False
+        self._thread = None
+        return True
+
+    def _run(self) -> None:
+        while (task := self._waiting.get()) is not None:
+            work, arguments = task
+            try:
+                work(*arguments)
+            except Exception:
+                log.exception("journal.failed")
 
 
 class JournalKeeper:
     """One folder of journals and the thread that writes them."""
 
-    def __init__(self, folder: Path, *, form: Form, words: bool, keep_days: int) -> None:
-        self._folder = folder
-        self._form: Form = form
-        self._words = words
-        self._keep_s = keep_days * 86_400.0
-        self._thread = ThreadPoolExecutor(1, "journal")
-        self._swept_at = 0.0
+    def __init__(self, records: RecordsSettings) -> None:
+        self._records = records
+        self._folder = JournalFolder(
+            Path(records.path), keep_days=records.keep_days, max_bytes=records.max_bytes
+        )
+        self._thread = WritingThread()
+        self._live: set[CallJournal] = set()
 
     def watch(self, info: CallInfo, terms: CallTerms) -> Observer:
         """Begin the journal of a call."""
         began_at = time.time()
-        header = JournalHeader(info, terms, _versions(), began_at, self._form, self._words)
+        records = self._records
+        header = JournalHeader(info, terms, _versions(), began_at, records.form, records.transcripts)
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(began_at))
         safe = re.sub(r"[^A-Za-z0-9_-]", "_", info.call_id)[:100]
-        return CallJournal(
-            self._thread, JournalFile(self._folder / f"{stamp}-{safe}{SUFFIX}", header, self._sweep)
-        )
+        file = JournalFile(self._folder, f"{stamp}-{safe}", header)
+        journal = CallJournal(self._thread, file, self._live.discard)
+        self._live.add(journal)
+        return journal
 
-    def close(self) -> None:
-        """Wait until everything that was handed over is written."""
-        self._thread.shutdown()
+    @asynccontextmanager
+    async def lifetime(self) -> AsyncIterator[None]:
+        """Delete what is too old, also while nobody calls; at the end wait until everything is written."""
+        loop = asyncio.get_running_loop()
+        timers: dict[Callable[[], None], asyncio.TimerHandle] = {}
+
+        def tick(work: Callable[[], None], every_s: float) -> None:
+            work()
+            timers[work] = loop.call_later(every_s, tick, work, every_s)
+
+        tick(self._sweep, SWEEP_S)
+        tick(self._hand_over_idle, BATCH_S)
+        try:
+            yield
+        finally:
+            for timer in timers.values():
+                timer.cancel()
+            if not await asyncio.to_thread(self.close, CLOSE_S):
+                log.error(
+                    "journal.unwritten folder=%s; the disk took more than %g s", self._folder.path, CLOSE_S
+                )
+
+    def close(self, within_s: float = CLOSE_S) -> bool:
+        """Wait until everything that was handed over is written; False when that takes too long."""
+        return self._thread.close(within_s)
 
     def _sweep(self) -> None:
-        """Delete journals that are older than they may be; runs in the thread."""
-        now = time.time()
-        if now - self._swept_at < _SWEEP_S:
-            return
-        self._swept_at = now
-        for path in self._folder.glob(f"*{SUFFIX}"):
-            if now - path.stat().st_mtime > self._keep_s:
-                path.unlink(missing_ok=True)
+        self._thread.submit(self._folder.sweep)
+
+    def _hand_over_idle(self) -> None:
+        """Calls in which nothing happens hand over nothing by themselves."""
+        now = asyncio.get_running_loop().time()
+        for journal in self._live:
+            journal.hand_over_by(now)
 
 
 class CallJournal:
@@ -82,10 +143,16 @@ class CallJournal:
 
     wants: tuple[type, ...] = (*get_args(AnyEvent), *get_args(AnyCommand))
 
-    def __init__(self, thread: ThreadPoolExecutor, file: "JournalFile") -> None:
+    def __init__(
+        self, thread: WritingThread, file: "JournalFile", closed: Callable[["CallJournal"], None]
+    ) -> None:
         self._thread = thread
         self._file = file
+        self._closed = closed
         self._batch: list[Entry] = []
+        self._due_at = float(
+            "-inf"
+        )  # the first entry is written at once, so that even a short call leaves a trace
         self._places = BoundedSemaphore(WAITING_BATCHES)
         self._lost = 0
 
@@ -93,15 +160,22 @@ class CallJournal:
         """Take note of an entry."""
         batch = self._batch
         batch.append(entry)
-        if len(batch) >= BATCH_ENTRIES or entry.at - batch[0].at >= BATCH_S:
-            self._hand_over()
+        if entry.at >= self._due_at or len(batch) >= BATCH_ENTRIES:
+            self._hand_over(entry.at)
+
+    def hand_over_by(self, now: float) -> None:
+        """Hand over what has waited for too long because nothing came after it."""
+        if now >= self._due_at:
+            self._hand_over(now)
 
     def close(self) -> None:
         """The call is over; the file is closed once everything before is written."""
-        self._hand_over()
-        self._thread.submit(self._file.close, self._lost).add_done_callback(_tell_failure)
+        self._closed(self)
+        self._hand_over(0.0)
+        self._thread.submit(self._file.close, self._lost)
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, now: float) -> None:
+        self._due_at = now + BATCH_S
         batch, self._batch = self._batch, []
         if not batch:
             return
@@ -109,23 +183,26 @@ class CallJournal:
             self._lost += len(batch)
             return
         lost, self._lost = self._lost, 0
-        self._thread.submit(self._file.write, batch, lost).add_done_callback(self._written)
+        self._thread.submit(self._write, batch, lost)
 
-    def _written(self, work: Future[None]) -> None:
-        """Make room for the next batch; runs in the thread."""
-        self._places.release()
-        _tell_failure(work)
+    def _write(self, batch: list[Entry], lost: int) -> None:
+        """Runs in the thread."""
+        try:
+            self._file.write(batch, lost)
+        finally:
+            self._places.release()
 
 
 class JournalFile:
     """The file of one call; lives in the writing thread."""
 
-    def __init__(self, path: Path, header: JournalHeader, sweep: Callable[[], None]) -> None:
-        self._path = path
+    def __init__(self, folder: JournalFolder, name: str, header: JournalHeader) -> None:
+        self._folder = folder
+        self._name = name
         self._writer = LineWriter(header)
-        self._sweep = sweep
         self._file: BinaryIO | None = None
         self._last_at = 0.0
+        self._lost = 0
         self._broken = False
 
     def write(self, batch: list[Entry], lost: int) -> None:
@@ -133,47 +210,48 @@ class JournalFile:
         if self._broken:
             return
         self._broken = True  # until it has gone well
+        self._lost += lost
+        at, self._last_at = batch[0].at, batch[-1].at
         try:
-            file = self._file or self._open(batch[0].at)
-            if lost:
-                file.writelines(self._writer.lose(batch[0].at, lost))
-            for entry in batch:
-                file.writelines(self._writer.write(entry))
-            file.flush()
+            file = self._file or self._open(at)
+            lines = [self._writer.lose(at, self._lost)] if self._lost else []
+            text = b"".join((*lines, *self._writer.write(batch)))
+            if self._folder.make_room(len(text)):
+                # in one piece, so that a process that is killed leaves whole lines but for the last one
+                file.write(text)
+                file.flush()
+                self._lost = 0
+            else:
+                self._lost += len(batch)
         except OSError as error:
-            log.error("journal.broken path=%s why=%r; the call goes on without one", self._path, str(error))  # noqa: TRY400 - the sentence says it all
+            self._tell(error, "the call goes on without one")
             return
-        self._last_at = batch[-1].at
         self._broken = False
 
     def close(self, lost: int) -> None:
-        """Write what is still open and close the file."""
+        """Note what is missing at the end, and close the file."""
         if self._file is None:
             return
+        lost += self._lost
         try:
             with self._file as file:
-                if not self._broken:
-                    file.writelines(self._writer.lose(self._last_at, lost) if lost else self._writer.flush())
+                if lost and not self._broken:
+                    file.write(self._writer.lose(self._last_at, lost))
         except OSError as error:
             if not self._broken:
-                log.error("journal.broken path=%s why=%r; its end is missing", self._path, str(error))  # noqa: TRY400 - the sentence says it all
+                self._tell(error, "its end is missing")
 
     def _open(self, at: float) -> BinaryIO:
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._sweep()
-        # what people say is nobody else's business: only the gateway's user may read it
-        descriptor = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        self._file = os.fdopen(descriptor, "wb")
+        self._file = self._folder.create(self._name)
         self._file.write(self._writer.begin(at))
         return self._file
 
-
-def _tell_failure(work: Future[None]) -> None:
-    """Say what went wrong in the thread; nobody waits for its answers."""
-    if error := work.exception():
-        log.error("journal.failed", exc_info=error)
+    def _tell(self, error: OSError, what_follows: str) -> None:
+        path = self._folder.path / self._name
+        log.error("journal.broken path=%s why=%r; %s", path, str(error), what_follows)
 
 
+@cache
 def _versions() -> dict[str, str]:
     try:
         ours = version("talkpath")
@@ -187,7 +265,7 @@ def register_observers(settings: Settings) -> list[ObserverKind]:
     """Every call's journal is kept, when there is a folder for it.
 
     Raises:
-        ConfigError: when the full form is asked for without the words that it contains.
+        ConfigError: when the folder can be none, or the full form is asked for without the words that it contains.
     """
     records = settings.records
     if not records.path:
@@ -196,7 +274,21 @@ def register_observers(settings: Settings) -> list[ObserverKind]:
         raise ConfigError(
             "records.form: `full` keeps every word, but records.transcripts is false; set it to true, or use `compact`"
         )
-    keeper = JournalKeeper(
-        Path(records.path), form=records.form, words=records.transcripts, keep_days=records.keep_days
-    )
-    return [ObserverKind("journal", keeper.watch)]
+    if reason := _why_no_folder(Path(records.path)):
+        raise ConfigError(
+            f"records.path: {records.path} {reason}; name a folder that the gateway may write to"
+        )
+    keeper = JournalKeeper(records)
+    return [ObserverKind("journal", keeper.watch, keeper.lifetime)]
+
+
+def _why_no_folder(path: Path) -> str:
+    """What is wrong with a path; empty when journals can be kept there, or a folder can be made for them."""
+    there = path
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        return "is a file" if there == path else f"lies below {there}, which is a file"
+    if not os.access(there, os.W_OK | os.X_OK):
+        return "cannot be written to" if there == path else f"cannot be made, as {there} cannot be written to"
+    return ""

@@ -29,7 +29,8 @@ log: Final = logging.getLogger("talkpath.calls")
 MAX_ANOMALIES: Final = 50
 """Lines about one call's anomalies; a peer that does nothing but wrong cannot fill the disk."""
 _MASK: Final = "•••"
-_NUMBER: Final = re.compile(r"(?<![\w+])\+?\d[\d \-()]{5,}\d(?!\w)")  # not the digits within an id
+NUMBER: Final = re.compile(r"(?<![\w+])\+?\d[\d \-()]{5,}\d(?!\w)")
+"""A telephone number within a text; not the digits within an id."""
 _FREE_TEXT: Final = 200
 """Longest text of a peer in a line."""
 
@@ -46,7 +47,7 @@ def mask_number(party: str) -> str:
 
 def mask_numbers(text: str) -> str:
     """Hide the telephone numbers in a sentence."""
-    return _NUMBER.sub(lambda match: mask_number(match[0]), text)
+    return NUMBER.sub(lambda match: mask_number(match[0]), text)
 
 
 class CallLog:

@@ -33,6 +33,9 @@ async def open_house(generation: Generation) -> AsyncIterator[House]:
         raise ConfigError(f"store.kind: {settings.store.kind} is not available in this version; use memory")
     toolbox = Toolbox(settings.limits.tool_calls)
     async with AsyncExitStack() as stack:
+        for kind in generation.parts.observers:
+            if kind.lifetime:
+                await stack.enter_async_context(kind.lifetime())
         stack.push_async_callback(toolbox.close)
         services = await _open_services(settings, stack)
         dialler = await stack.enter_async_context(Dialler(services))

@@ -1,0 +1,103 @@
+"""What a journal leaves out where words are not kept.
+
+Owns which fields hold what somebody said, typed or is called, and what stands in their place. Refuses to change what
+a conversation does: a machine that is given the masked events does what it did with the real ones, so that such a
+journal can be replayed. Texts therefore keep their length and their white space, keys their ``#``, a client's
+configuration the names of its fields; everything of which the machine reads nothing is emptied.
+"""
+
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from gateway.audio import AudioFormat
+from gateway.commands import CallEnded
+from gateway.events import CallerConfigured, EndingAsked
+from gateway.observers.log import NUMBER, mask_number
+
+_DOT: Final = "•"
+_NOT_UNDERSTOOD: Final = "?"
+
+
+class _SessionUpdate(Struct):
+    session: dict[str, Any] = {}
+
+
+def _masked(text: str) -> str:
+    """Every letter and figure as a dot."""
+    return re.sub(r"\w", _DOT, text)
+
+
+def _masked_keys(digits: str) -> str:
+    """Which key ends an entry is known, which one was pressed is not."""
+    return re.sub(r"[^#*]", _DOT, digits)
+
+
+def _masked_party(party: str) -> str:
+    return party if _DOT in party else mask_number(party)
+
+
+def _without_numbers(sentence: str) -> str:
+    """A sentence for people without the telephone numbers in it; it keeps its length."""
+    return NUMBER.sub(lambda found: re.sub(r"\d", _DOT, found[0]), sentence)
+
+
+def _names_of_fields(raw: str) -> str:
+    """A client's `session.update` without its values."""
+    try:
+        session = msgspec.json.decode(raw, type=_SessionUpdate).session
+    except (msgspec.DecodeError, RecursionError):
+        return _NOT_UNDERSTOOD
+    return msgspec.json.encode({"session": dict.fromkeys(session)}).decode()
+
+
+def _emptied(value: Any) -> Any:
+    return type(value)()
+
+
+S = TypeVar("S", bound=Struct)
+Rule = Callable[[Any], Any]
+_RULES: Final[dict[str, Rule]] = {
+    **dict.fromkeys(("text", "instructions", "result"), _masked),
+    **dict.fromkeys(("raw", "arguments", "session", "history", "parameters"), _emptied),
+    **dict.fromkeys(("caller", "callee", "target"), _masked_party),
+    **dict.fromkeys(("reason", "detail", "message", "why"), _without_numbers),
+    "digits": _masked_keys,
+}
+_OWN_RULES: Final[dict[tuple[type, str], Rule]] = {
+    (CallerConfigured, "raw"): _names_of_fields,
+    (EndingAsked, "reason"): _masked,  # an agent gives it, in words of the conversation
+}
+
+
+@cache
+def _rules_of(kind: type[Struct]) -> tuple[tuple[str, Rule | None], ...]:
+    """The fields of a type that may hold words, with what is done to them; None is asked of what they hold."""
+    rules = []
+    for field in msgspec.structs.fields(kind):
+        rule = _OWN_RULES.get((kind, field.name), _RULES.get(field.name))
+        if rule or field.name in {"event", "fact", "info"}:
+            rules.append((field.name, rule))
+    return tuple(rules)
+
+
+def without_words(item: S) -> S:
+    """A copy of an event, command, fact or description without what people said, typed or are called.
+
+    Doing it again changes nothing.
+    """
+    news: dict[str, Any] = {}
+    for name, rule in _rules_of(type(item)):
+        value = getattr(item, name)
+        if rule:
+            news[name] = rule(value)
+        elif isinstance(value, Struct) and not isinstance(value, AudioFormat):
+            news[name] = without_words(value)
+    if isinstance(item, CallEnded) and item.reason == "agent_hung_up":
+        news["detail"] = _masked(item.detail)  # the reason of the `EndingAsked`
+    return replace(item, **news) if news else item
