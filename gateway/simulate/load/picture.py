@@ -1,8 +1,9 @@
 """The picture of growth: processor time per frame and delay against the number of calls.
 
-Owns what is drawn; pygal draws it. A step that is void or failed leaves a gap.
+Owns what is drawn; pygal draws it. A step that is void or failed leaves a gap in its line.
 """
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any, Final
@@ -15,13 +16,18 @@ from gateway.simulate.load.report import Report
 
 WIDTH: Final = 620
 HEIGHT: Final = 400
+_LEAST: Final = 0.1
+"""Where a logarithmic axis begins."""
 _ROOT: Final = re.compile(r"^(?:<\?xml[^>]*>\s*)?<svg ")
 _STYLE: Final = Style(
     background="white",
     plot_background="white",
     colors=("#7f7f7f", "#ff7f0e", "#2ca02c", "#1f77b4"),
+    guide_stroke_color="#dddddd",
+    major_guide_stroke_color="#dddddd",
     font_family="sans-serif",
-    title_font_size=15,
+    title_font_family="sans-serif",
+    title_font_size=14,
     label_font_size=11,
     major_label_font_size=11,
     legend_font_size=12,
@@ -37,7 +43,7 @@ def growth(report: Report) -> str:
     charts = []
     for row, (title, figure, is_log) in enumerate(rows):
         for column, over in enumerate(report.plan.over):
-            drawn = _chart(report, over, f"{title}, {over}", figure, is_log=is_log)
+            drawn = _chart(report, over, f"{title}, {over.replace('tls', 'TLS')}", figure, is_log=is_log)
             place = f'<svg x="{column * WIDTH}" y="{row * HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
             charts.append(_ROOT.sub(place, drawn, count=1))
     width, height = WIDTH * len(report.plan.over), HEIGHT * len(rows)
@@ -48,31 +54,37 @@ def growth(report: Report) -> str:
 
 
 def _chart(report: Report, over: str, title: str, figure: Callable[[Window], float], *, is_log: bool) -> str:
-    chart: Any = pygal.Line(
+    figures = [
+        # pygal's own logarithm would bend the calls' axis too, and close gaps
+        (step.system, step.calls, math.log10(max(_LEAST, figure(step.best))) if is_log else figure(step.best))
+        for step in report.steps
+        if step.over == over and step.best is not None and not step.void
+    ]
+    most = max((value for _, _, value in figures), default=1.0)
+    chart: Any = pygal.XY(
         title=title,
         x_title="calls at once",
         style=_STYLE,
         width=WIDTH,
         height=HEIGHT,
         js=[],
-        logarithmic=is_log,
-        range=None if is_log else (0, _most(report, over, figure)),
+        y_labels=_decades(most) if is_log else None,
+        range=(math.log10(_LEAST), max(most, 0.0)) if is_log else (0, most),
+        xrange=(0, max(report.plan.calls)),
+        x_labels=report.plan.calls,
         legend_at_bottom=True,
         legend_at_bottom_columns=4,
-        show_minor_x_labels=True,
+        allow_interruptions=True,
         dots_size=2.5,
     )
-    chart.x_labels = list(map(str, report.plan.calls))
     for system in report.plan.systems:
-        figures = {
-            step.calls: figure(step.best)
-            for step in report.steps
-            if step.over == over and step.system == system and step.best is not None and not step.void
-        }
-        chart.add(system, [figures.get(calls) for calls in report.plan.calls])
+        at = {calls: value for name, calls, value in figures if name == system}
+        chart.add(system, [(calls, at.get(calls)) for calls in report.plan.calls])
     drawn: str = chart.render(is_unicode=True)
     return drawn
 
 
-def _most(report: Report, over: str, figure: Callable[[Window], float]) -> float:
-    return max((figure(step.best) for step in report.steps if step.over == over and step.best), default=1.0)
+def _decades(most: float) -> list[dict[str, Any]]:
+    """Labels of a logarithmic axis up to the logarithm of the largest value."""
+    first, last = round(math.log10(_LEAST)), max(0, math.ceil(most))
+    return [{"value": power, "label": f"{10.0**power:g}"} for power in range(first, last + 1)]
