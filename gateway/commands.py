@@ -11,7 +11,7 @@ import msgspec
 from gateway.events import AnyEvent, wire_name
 
 
-class Command(msgspec.Struct, frozen=True, tag=wire_name):
+class Command(msgspec.Struct, frozen=True, gc=False, tag=wire_name):
     """Something the machine wants done."""
 
 
@@ -280,7 +280,7 @@ AgentCommand = Configure | SendAudio | SendResult | AskReply | Forward | CloseAg
 AnyCommand = CallerCommand | AgentCommand | OpenAgent | RunTool | AbandonTool | Remember
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One line of a call's journal."""
 
     at: float

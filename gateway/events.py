@@ -19,7 +19,7 @@ def wire_name(class_name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", ".", class_name).lower()
 
 
-class Event(msgspec.Struct, frozen=True, tag=wire_name):
+class Event(msgspec.Struct, frozen=True, gc=False, tag=wire_name):
     """Something that has happened."""
 
 
@@ -265,6 +265,8 @@ class AgentLost(Event, frozen=True):
     """For people: what broke."""
     remedy: Remedy = "resume"
     """What the loss asks for."""
+    unheard_ms: float = 0.0
+    """How much of what was sent last may not have arrived; 0 where nobody knows."""
 
 
 class AgentRefused(Event, frozen=True):

@@ -139,7 +139,8 @@ class VoiceAgentCodec:
             raise WireError("a binary message; the Voice Agent API speaks JSON text only")
         latest, self._latest_error = self._latest_error, None
         try:
-            return self._read(message)
+            sound = wire.read_sound(message, self._audio)
+            return [sound] if sound else self._read(message)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             self._latest_error = latest
             raise WireError(f"a message that the Voice Agent API does not have: {error}") from error

@@ -61,6 +61,7 @@ class _Reply(Struct):
 class _Audio(Struct):
     """`reply.audio` (4.7): `data`, or `audio` as some clients read it; the bytes decode themselves."""
 
+    type: str | None = None
     reply_id: str | None = None
     data: bytes | None = None
     audio: bytes | None = None
@@ -87,6 +88,17 @@ _TOOL: Final = msgspec.json.Decoder(_Tool)
 def type_of(raw: str) -> str | None:
     """Type of a message; None when it has none."""
     return _HEAD.decode(raw).type
+
+
+def read_sound(raw: str, audio: AudioFormat) -> ReplyAudio | None:
+    """Read a message as `reply.audio`, which nearly every one is; None for any other, and for one with mistakes."""
+    try:
+        message = _AUDIO.decode(raw)
+    except msgspec.ValidationError:
+        return None
+    if message.type != "reply.audio" or not message.data:
+        return None
+    return ReplyAudio(message.reply_id or "", message.data, level_dbfs(message.data, audio))
 
 
 def read_session(raw: str) -> SessionMessage:

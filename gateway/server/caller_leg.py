@@ -64,12 +64,13 @@ class CallerLeg(WebSocketLeg):
         """Give the events in order, once; ends when the connection has."""
         return self
 
-    async def __anext__(self) -> AnyEvent:
+    def __anext__(self) -> Awaitable[AnyEvent]:
+        return self._early_event() if self._unheard or self._first is not None else self.next_event()
+
+    async def _early_event(self) -> AnyEvent:
         if (first := self._first) is not None:
             self._first = None
             return first
-        if not self._unheard:
-            return await anext(self._events)
         event = await self._next_in_time()
         self._unheard = False
         if event is None:
