@@ -119,7 +119,7 @@ class AgentSettings(Section, frozen=True, kw_only=True):
     ready_s: Seconds = 10
     """How long the agent may take until its session is ready."""
     tries: Annotated[int, Meta(ge=1, le=10)] = 3
-    """How often this agent is tried before the next one."""
+    """How many failures of this agent bring the next one; a session that is lost for the first time is none."""
     resume_s: Annotated[float, Meta(gt=0, le=30)] = 25
     """How long a lost session is tried to be resumed; the provider keeps it for 30 s."""
     deaf_s: Annotated[float, Meta(ge=2, le=120)] = 12

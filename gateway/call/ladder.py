@@ -13,7 +13,7 @@ from gateway.terms import AgentTerms
 RESUME_TRIES: Final = 5
 """Attempts to reach a lost session before another agent takes over, when there is one."""
 SETTLED_S: Final = 10.0
-"""A session that lived this long was a success; its loss begins a new count."""
+"""A session that lived this long was a success; one that is lost again sooner counts as a failed try."""
 
 
 class Ladder:
@@ -23,7 +23,8 @@ class Ladder:
         self._agents = agents
         self._index = 0
         self._tries = 0  # attempts on this rung that failed
-        self._short_lives = 0  # sessions in a row that were lost at once
+        self._lost_again = 0  # sessions in a row that came back and were lost at once
+        self._was_lost = False
         self._rung = "new"
         self._lost_at = 0.0
         self._ready_at = float("-inf")
@@ -47,11 +48,15 @@ class Ladder:
         self._ready_at = now
 
     def session_lost(self, remedy: Remedy, now: float, history: tuple[HeardLine, ...]) -> OpenAgent | None:
-        """A session that was ready is gone; None when nobody is left."""
+        """A session that was ready is gone; None when nobody is left.
+
+        The first loss is no failure, however early it comes: the session itself lives on and can be resumed.
+        """
         self._lost_at = now
         self._tries = 0
-        self._short_lives = 0 if now - self._ready_at >= SETTLED_S else self._short_lives + 1
-        if remedy == "fallback" or self._short_lives >= self.agent.tries:
+        self._lost_again = self._lost_again + 1 if self._was_lost and now - self._ready_at < SETTLED_S else 0
+        self._was_lost = True
+        if remedy == "fallback" or (self._lost_again and self._lost_again >= self.agent.tries):
             return self._next(history)
         self._rung = "token" if remedy == "resume" and self.agent.resume_s > 0 else "new"
         return self._open(history)
@@ -80,12 +85,13 @@ class Ladder:
         if not self._has_next:
             return None
         self._index += 1
-        self._tries = self._short_lives = 0
+        self._tries = self._lost_again = 0
+        self._was_lost = False
         self._rung = "new"
         return self._open(history)
 
     def _open(self, history: tuple[HeardLine, ...]) -> OpenAgent:
-        failures = self._tries + max(0, self._short_lives - 1)  # the first loss is made good at once
+        failures = self._tries + self._lost_again  # the first loss is made good at once
         delay_s = min(0.25 * 2 ** (failures - 1), 5.0) if failures else 0.0
         if self._rung == "new":
             return OpenAgent(self.agent.name, after_s=delay_s, history=history)

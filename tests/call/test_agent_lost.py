@@ -114,14 +114,43 @@ def test_without_another_agent_resuming_goes_on_for_its_time_then_a_new_session_
 
 
 def test_sessions_that_die_at_once_again_and_again_lead_to_the_next_agent() -> None:
-    """A session that is ready and gone in a moment is no success, however it was reached."""
+    """A session that comes back and is gone in a moment is no success, however it was reached."""
     play = Play.talking()
-    for _ in range(2):
+    for _ in range(3):
         play.on(LOST, ...)
         play.on(AgentRefused("x", "", "resume"), ...)
         play.on(AgentRefused("x", "", "resume"), ...)
         play.on(AgentReady("s"), ...)
     play.on(LOST, OpenAgent("spare"))
+
+
+@pytest.mark.parametrize("lived_s", [3, 20])
+def test_a_single_try_still_resumes_first(lived_s: float) -> None:
+    """`tries` counts failures, and a session that is lost for the first time is none, however soon it was."""
+    play = Play.talking(terms(AgentTerms("main", tries=1), AgentTerms("spare")))
+    play.wait(lived_s)
+    play.on(LOST, TOKEN)
+    play.on(AgentReady("s", resumed=True), ...)
+    play.wait(3, ...)
+    play.on(LOST, OpenAgent("spare"))
+
+
+def test_a_session_that_settled_begins_a_new_count() -> None:
+    """Losses that lie far apart do not add up."""
+    play = Play.talking(terms(AgentTerms("main", tries=1), AgentTerms("spare")))
+    for _ in range(4):
+        play.on(LOST, TOKEN)
+        play.on(AgentReady("s", resumed=True), ...)
+        play.wait(11, ...)
+
+
+def test_the_agent_that_took_over_is_resumed_like_the_first_one() -> None:
+    """What happened to the agent before it is not held against it."""
+    play = Play.talking(terms(AgentTerms("main", tries=1), AgentTerms("spare", tries=1)))
+    play.on(LOST, TOKEN)
+    play.on(AgentRefused("gone", "", "fallback"), OpenAgent("spare"))
+    play.on(AgentReady("s2"), ...)
+    play.on(LOST, OpenAgent("spare", "token"))
 
 
 def test_a_socket_that_closes_after_a_refusal_says_nothing_new() -> None:
