@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
-from picows import WSFrame, WSListener, WSMsgType, WSTransport
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from gateway.simulate.load.arrivals import Notes
-from gateway.simulate.load.stamps import FRAME_CHARACTERS, read_stamp, read_stamps, rest_text, stamp_text
+from gateway.simulate.load.stamps import read_stamps, rest_text, stamp_text
 from gateway.simulate.load.turns import Cycle
 
 VOICE: Final = 0x9F
@@ -72,7 +72,7 @@ class AgentEnd(WSListener):
             return
         now_ns = time.monotonic_ns()
         sound = text[at : text.index(b'"', at)]
-        stamps = (read_stamp(sound),) if len(sound) == FRAME_CHARACTERS else tuple(read_stamps(sound))
+        stamps = read_stamps(sound)
         if self._call is None and stamps:
             self._call, self.heard_ns = stamps[0][0], now_ns
             self._met(self, self._call)
@@ -124,6 +124,10 @@ class AgentEnd(WSListener):
                         "config": config,
                     }
                 )
+            case "session.resume":  # nothing outlives its socket here; the client begins anew (2.7)
+                text = "Session not found or grace window has expired"
+                self._say({"type": "session.error", "code": "session_not_found", "message": text})
+                transport.send_close(WSCloseCode.POLICY_VIOLATION, b"session_not_found")
             case "session.end":
                 self._say({"type": "session.ended", "session_duration_seconds": 0.0})
                 transport.send_close()

@@ -14,14 +14,7 @@ import msgspec
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from gateway.simulate.load.arrivals import Notes
-from gateway.simulate.load.stamps import (
-    FRAME_CHARACTERS,
-    FRAME_NS,
-    read_stamp,
-    read_stamps,
-    rest_text,
-    stamp_text,
-)
+from gateway.simulate.load.stamps import FRAME_CHARACTERS, FRAME_NS, read_stamps, rest_text, stamp_text
 from gateway.simulate.load.turns import Cycle
 
 SILENCE: Final = 0xFF
@@ -52,6 +45,8 @@ class CarrierEnd(WSListener):
         self._marks: deque[tuple[int, str]] = deque()
         self.clears = 0
         """How often the gateway emptied the playback."""
+        self.house_sounds = 0
+        """Messages with sound that is none of the agent's."""
         self.refused = 0
         """Messages that a carrier would not have accepted."""
 
@@ -114,8 +109,9 @@ class CarrierEnd(WSListener):
             return
         now_ns = time.monotonic_ns()
         sound = text[at : text.index(b'"', at)]
-        stamps = (read_stamp(sound),) if len(sound) == FRAME_CHARACTERS else tuple(read_stamps(sound))
-        self._played_until_ns = max(self._played_until_ns, now_ns) + len(stamps) * FRAME_NS
+        stamps = read_stamps(sound)
+        self.house_sounds += not stamps
+        self._played_until_ns = max(self._played_until_ns, now_ns) + len(sound) * FRAME_NS // FRAME_CHARACTERS
         notes = self._notes
         if notes.arriving:
             for call, sent_ns in stamps:

@@ -8,7 +8,7 @@ import asyncio
 import gc
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -30,6 +30,8 @@ STARTS_AT_ONCE: Final = 16
 """Calls that are being started at the same time while a step is set up."""
 SETTLE_S: Final = 1.5
 """Between the last start and the first window."""
+START_ALL_WITHIN_S: Final = 60.0
+"""How long starting all calls of a step may take."""
 AFTER_S: Final = 0.25
 """How long the last frames of a window may take to arrive."""
 PARTING_S: Final = 1.0
@@ -46,6 +48,8 @@ class Step(Struct, frozen=True, kw_only=True):
     """Resident memory over that without a call, per call."""
     clears: int
     """How often a caller's playback was emptied by the system."""
+    house_sounds: int
+    """Messages with sound that was none of the agent's: the system stepped in with a clip of its own."""
     refused: int
     """Messages that a carrier would not have accepted."""
 
@@ -128,9 +132,7 @@ class LoadGenerator:
         """
         with self._ticking(calls):
             try:
-                started = await self._start_all(target, calls, at_once=STARTS_AT_ONCE)
-                if wrong := [outcome for outcome in started if isinstance(outcome, NotStarted)]:
-                    raise CannotMeasure(f"{len(wrong)} of {calls} calls could not be started: {wrong[0]}")
+                await self._start_for_good(target, calls)
                 await asyncio.sleep(SETTLE_S)
                 with _no_collecting():
                     await asyncio.sleep(AFTER_S)  # what became late while it collected is no window's
@@ -140,6 +142,7 @@ class LoadGenerator:
                     windows=measured,
                     memory_per_call_bytes=memory // calls,
                     clears=sum(end.clears for end in self._carriers.values()),
+                    house_sounds=sum(end.house_sounds for end in self._carriers.values()),
                     refused=sum(end.refused for end in self._carriers.values()),
                 )
             finally:
@@ -149,7 +152,7 @@ class LoadGenerator:
         """Start so many calls in the same moment, and end them."""
         with self._ticking(calls):
             try:
-                outcomes = await self._start_all(target, calls, at_once=calls)
+                outcomes = await self._start_all(target, range(calls))
             finally:
                 await self._end_all()
         good = [outcome for outcome in outcomes if isinstance(outcome, Start)]
@@ -209,21 +212,33 @@ class LoadGenerator:
         finally:
             ticker.close()
 
-    async def _start_all(self, target: Target, calls: int, at_once: int) -> list[Start | NotStarted]:
-        room = asyncio.Semaphore(at_once)
+    async def _start_for_good(self, target: Target, calls: int) -> None:
+        """Start calls one after the other; one that fails is the end of it."""
+        try:
+            async with asyncio.timeout(START_ALL_WITHIN_S):
+                for first in range(0, calls, STARTS_AT_ONCE):
+                    few = range(first, min(first + STARTS_AT_ONCE, calls))
+                    outcomes = await self._start_all(target, few)
+                    if wrong := [outcome for outcome in outcomes if isinstance(outcome, NotStarted)]:
+                        raise CannotMeasure(f"call {first + 1} of {calls} could not be started: {wrong[0]}")
+        except TimeoutError:
+            started = sum(end.is_open for end in self._carriers.values())
+            sentence = f"only {started} of {calls} calls were started within {START_ALL_WITHIN_S:g} s"
+            raise CannotMeasure(sentence) from None
+
+    async def _start_all(self, target: Target, calls: Iterable[int]) -> list[Start | NotStarted]:
         starter = Starter(target, self._http)
 
         async def start(call: int) -> Start | NotStarted:
-            async with room:
-                end = self._carriers[call] = CarrierEnd(call, new_call_sid(), self._cycle, self._notes)
-                self._met[call] = asyncio.get_running_loop().create_future()
-                try:
-                    return await starter.start(call, end, self._met[call])
-                except NotStarted as why:
-                    return why
+            end = self._carriers[call] = CarrierEnd(call, new_call_sid(), self._cycle, self._notes)
+            self._met[call] = asyncio.get_running_loop().create_future()
+            try:
+                return await starter.start(call, end, self._met[call])
+            except NotStarted as why:
+                return why
 
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(start(call)) for call in range(calls)]
+            tasks = [group.create_task(start(call)) for call in calls]
         return [task.result() for task in tasks]
 
     async def _end_all(self) -> None:

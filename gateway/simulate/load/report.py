@@ -34,6 +34,8 @@ class StepReport(Struct, frozen=True, kw_only=True):
     """Resident memory over that without a call, per call."""
     clears: int = 0
     """How often a caller's playback was emptied."""
+    house_sounds: int = 0
+    """Messages with sound of the system's own, such as an apology."""
     refused: int = 0
     """Messages that a carrier would not have accepted."""
     windows: list[Window] = []

@@ -134,6 +134,7 @@ class _Bench:
             best=best,
             memory_per_call_bytes=step.memory_per_call_bytes,
             clears=step.clears,
+            house_sounds=step.house_sounds,
             refused=step.refused,
             windows=step.windows,
         )

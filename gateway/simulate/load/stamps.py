@@ -6,7 +6,6 @@ so a stamp is spliced into a ready message without encoding the rest.
 """
 
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Iterator
 from typing import Final
 
 FRAME_BYTES: Final = 160
@@ -16,7 +15,8 @@ STAMP_BYTES: Final = 18
 STAMP_CHARACTERS: Final = 24
 FRAME_CHARACTERS: Final = 216
 """Base64 of a whole frame."""
-MOST_CALLS: Final = 0xFFFF
+MOST_CALLS: Final = 0xFFFE
+"""One less than the digits hold: a frame of pure silence reads as all of them."""
 
 _DIGITS: Final = b"0123456789abcdef"
 _TO_SOUND: Final = bytes.maketrans(_DIGITS, bytes(range(0xF0, 0x100)))
@@ -35,25 +35,20 @@ def rest_text(sound: int) -> bytes:
     return b2a_base64(bytes([sound]) * (FRAME_BYTES - STAMP_BYTES), newline=False)
 
 
-def read_stamp(text: bytes) -> tuple[int, int]:
-    """The call and the moment in nanoseconds of a frame's base64.
-
-    Raises:
-        ValueError: when it carries no stamp.
-    """
-    return _read(a2b_base64(text[:STAMP_CHARACTERS]))
-
-
-def read_stamps(text: bytes) -> Iterator[tuple[int, int]]:
-    """Every stamp in the base64 of several frames in a row; what carries none is passed over."""
+def read_stamps(text: bytes) -> list[tuple[int, int]]:
+    """The call and the moment in nanoseconds of every frame in a message's base64; sound without a stamp has none."""
+    if len(text) == FRAME_CHARACTERS:
+        stamp = _read(a2b_base64(text[:STAMP_CHARACTERS]))
+        return [] if stamp is None else [stamp]
     sound = a2b_base64(text)
-    for at in range(0, len(sound) - STAMP_BYTES + 1, FRAME_BYTES):
-        try:
-            yield _read(sound[at : at + STAMP_BYTES])
-        except ValueError:
-            continue
+    read = (_read(sound[at : at + STAMP_BYTES]) for at in range(0, len(sound), FRAME_BYTES))
+    return [stamp for stamp in read if stamp is not None]
 
 
-def _read(sound: bytes) -> tuple[int, int]:
+def _read(sound: bytes) -> tuple[int, int] | None:
     digits = sound.translate(_FROM_SOUND)
-    return int(digits[:4], 16), int(digits[4:], 16)
+    try:
+        call = int(digits[:4], 16)
+        return None if call > MOST_CALLS else (call, int(digits[4:], 16))
+    except ValueError:
+        return None
