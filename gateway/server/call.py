@@ -7,7 +7,8 @@ sockets may outlive it. Refuses to count calls (`calls`) and to know what is sai
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -77,9 +78,12 @@ class Booking(Struct, frozen=True):
 
 
 class Call:
-    """One call of this process, from its booking to its end."""
+    """One call of this process, from its booking to its end.
 
-    def __init__(self, call_id: str, booking: Booking) -> None:
+    ``return_s`` is how long it waits for another socket when one went before the call began.
+    """
+
+    def __init__(self, call_id: str, booking: Booking, return_s: float) -> None:
         self.call_id: Final = call_id
         self.booking: Final = booking
         self.opened_at: Final = time.time()
@@ -90,7 +94,11 @@ class Call:
         self.over = asyncio.Event()
         self.dropped = ""
         self._opened = time.monotonic()
+        self._return_s = return_s
         self._expected_until = 0.0
+        self._patience: asyncio.Timeout | None = None
+        self._knocking = 0
+        self._knocked = False
         self._returns: deque[float] = deque(maxlen=RETURNS)
         self._sockets: dict[CallerLeg, asyncio.Timeout] = {}
 
@@ -111,7 +119,24 @@ class Call:
 
     def expect(self, within_s: float) -> None:
         """Wait that long for the socket that was invited just now."""
-        self._expected_until = time.monotonic() + within_s
+        self._expected_until = max(self._expected_until, asyncio.get_running_loop().time() + within_s)
+        self._wait_on()
+
+    @contextmanager
+    def knocking(self) -> Iterator[None]:
+        """A socket is there, let in by its proof: the call waits for its first words, however old its token gets."""
+        self._knocked = True
+        self._knocking += 1
+        self._wait_on()
+        try:
+            yield
+        finally:
+            self._knocking -= 1
+            self.expect(self._return_s)
+
+    def _wait_on(self) -> None:
+        if self._patience is not None and not self._patience.expired():
+            self._patience.reschedule(None if self._knocking else self._expected_until)
 
     def may_return(self) -> bool:
         """Count one more return; False when there were too many of late. A carrier that only asks twice is not one."""
@@ -149,17 +174,20 @@ class Call:
         self.arrived.set()
 
     async def wait_arrived(self) -> bool:
-        """Wait for the first socket; False when it does not come or is not wanted any more."""
-        while not self.arrived.is_set():
-            remaining_s = self._expected_until - time.monotonic()
-            if remaining_s <= 0:
-                self.dropped = "nobody came with the media token"
-                return False
-            try:
-                async with asyncio.timeout(remaining_s):
-                    await self.arrived.wait()
-            except TimeoutError:
-                continue  # the call may have been invited again meanwhile
+        """Wait for a socket that begins the call; False when none does, or is not wanted any more."""
+        try:
+            async with asyncio.timeout(None) as self._patience:
+                self._wait_on()
+                await self.arrived.wait()
+        except TimeoutError:
+            self.dropped = (
+                "its media socket went before the call began"
+                if self._knocked
+                else "nobody came with the media token"
+            )
+            return False
+        finally:
+            self._patience = None
         return not self.dropped
 
     @property

@@ -110,7 +110,7 @@ class CallRegistry:
                 return Busy("draining", "This gateway is being restarted. Please call again in a moment.")
             if self.full:
                 return Busy("calls", "All our lines are busy. Please call again later.")
-            call = Call(call_id, booking)
+            call = Call(call_id, booking, self._settings.limits.return_s)
             call.expect(expect_s)
             self._calls[call_id] = call
             if booking.carrier_call_id:

@@ -106,6 +106,12 @@ class MediaSockets:
     async def _attach(
         self, request: web.Request, adapter: Adapter, guest: Guest, codec: Codec, call: Call
     ) -> web.WebSocketResponse:
+        with call.knocking():
+            return await self._attend(request, adapter, guest, codec, call)
+
+    async def _attend(
+        self, request: web.Request, adapter: Adapter, guest: Guest, codec: Codec, call: Call
+    ) -> web.WebSocketResponse:
         began = time.monotonic()
         socket = web.WebSocketResponse(
             timeout=self._server.close_s,

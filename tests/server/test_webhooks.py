@@ -167,6 +167,39 @@ async def test_nobody_comes_with_the_token() -> None:
         assert await (await house.webhook("/twilio/after")).text() == HANGUP
 
 
+async def test_a_token_that_was_used_is_waited_for_no_longer() -> None:
+    """Once the media socket is there the token's time is over, however late the stream begins on it."""
+    settings = settings_of()
+    access = msgspec.structs.replace(settings.access, token_s=0.05)
+    async with serving(settings_of(access=access)) as house:
+        socket = await house.media(await house.invited())
+        (call,) = house.registry.listing()
+        connected, start = start_stream()
+        await socket.send_str(connected)
+        await until(lambda: call.age_s > 0.2)
+        await socket.send_str(start)
+        await until(lambda: house.runners and house.call_runner().info)
+        assert not call.dropped
+        await socket.close()
+
+
+async def test_a_socket_that_breaks_before_the_call_began(caplog: pytest.LogCaptureFixture) -> None:
+    """The carrier may come back for a while; when it does not, the log tells what happened."""
+    caplog.set_level("INFO")
+    limits = LimitSettings(return_s=0.3)
+    settings = settings_of()
+    access = msgspec.structs.replace(settings.access, token_s=0.05)
+    async with serving(settings_of(access=access, limits=limits)) as house:
+        socket = await house.media(await house.invited())
+        (call,) = house.registry.listing()
+        await until(lambda: call.age_s > 0.1)
+        await socket.close()
+        assert "<Connect" in await (await house.webhook("/twilio/after")).text()
+        await until(lambda: not house.registry.listing())
+        assert 'why="its media socket went before the call began"' in caplog.text
+        assert await (await house.webhook("/twilio/after")).text() == HANGUP
+
+
 async def test_all_lines_busy() -> None:
     """When all places are taken the next caller is told politely, also when many ask in the same instant."""
     async with serving(settings_of(limits=LimitSettings(calls=2))) as house:
