@@ -44,6 +44,7 @@ from gateway.events import (
     TimeReached,
 )
 from gateway.runtime.agent_side import ENDED_S, AgentSide
+from gateway.runtime.alarm import Alarm
 from gateway.runtime.clips import BUILT_IN_CLIPS, load_clip, load_clips
 from gateway.runtime.control import carry_out
 from gateway.runtime.house import House, LiveCall
@@ -89,8 +90,7 @@ class CallRunner:
         self._streams: set[asyncio.Task[None]] = set()
         self._sides: set[asyncio.Task[None]] = set()
         self._afterwork: set[asyncio.Task[None]] = set()
-        self._timer: asyncio.TimerHandle | None = None
-        self._armed_for: float | None = None
+        self._alarm = Alarm(self._inbox.wake)
         self._ticks = 0
         self._started = asyncio.Event()
         self._ended = asyncio.Event()
@@ -131,7 +131,7 @@ class CallRunner:
         finally:
             self._started.set()
             self._ended.set()
-            self._disarm()
+            self._alarm.switch_off()
             self._close_journal(reason)
 
     async def wait_ended(self) -> None:
@@ -187,7 +187,7 @@ class CallRunner:
                     raise RuntimeError(f"the machine's deadline stays in the past ({self.phase})")
                 return TimeReached(deadline)
             self._ticks = 0
-            self._arm(deadline)
+            self._alarm.set_to(deadline)
             if (event := await self._inbox.get()) is not None:
                 return event
         return None
@@ -202,25 +202,10 @@ class CallRunner:
         if machine is None or machine.deadline is None or now >= machine.deadline:
             return False
         self.step(event, now)
-        self._arm(machine.deadline)
+        self._alarm.set_to(machine.deadline)
         if self._is_over:
             self._inbox.wake()
         return True
-
-    def _arm(self, deadline: float | None) -> None:
-        """See to it that the driver looks at the clock by then; a timer that rings early only costs that look."""
-        if deadline is not None and (self._armed_for is None or deadline < self._armed_for):
-            self._disarm()
-            self._armed_for = deadline
-            self._timer = self._loop.call_at(deadline, self._ring)
-
-    def _disarm(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-
-    def _ring(self) -> None:
-        self._armed_for = None
-        self._inbox.wake()
 
     def step(self, event: AnyEvent, now: float) -> None:
         """Let the machine take an event, and carry out what it wants; never waits."""
