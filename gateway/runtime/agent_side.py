@@ -15,6 +15,8 @@ from gateway.runtime.terms import agent_plan
 
 ENDED_S: Final = 5.0
 """How long the agent's answer to the end of its session is waited for (reference: Voice Agent API, 3.3)."""
+MESSAGES_S: Final = 4000.0
+"""Messages a second that are read of an agent: a reply in chunks of 10 ms may come at thirty times real time."""
 NO_CREDENTIAL: Final[dict[str, Remedy]] = {"token": "resume", "key": "renew", "new": "fallback"}
 """What a refused credential asks for, by rung: after the token the key, then a new session (2.7)."""
 
@@ -119,6 +121,7 @@ class AgentSide:
         call, plan = agent_plan(self._house.generation, self._info, self._opening, self._memory)
         bounds = LegBounds(
             wire_errors=settings.server.wire_errors,
+            messages_s=MESSAGES_S,
             close_s=settings.server.close_s,
             audio_s=settings.limits.agent_outbox_s,
         )

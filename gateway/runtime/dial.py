@@ -21,8 +21,8 @@ from gateway.runtime.legs import LegBounds, WebSocketLeg, WireLeg
 from gateway.runtime.wires import LocalSession, LocalWire
 from gateway.settings import RegionSettings
 
-MESSAGE_BYTES: Final = 16 * 1024 * 1024
-"""Largest message taken from an agent: a whole reply may come at once."""
+MESSAGE_BYTES: Final = 1024 * 1024
+"""Largest message taken from an agent: 16 seconds of PCM. A longer one would be more than a moment's work."""
 FAILURES: Final = 20
 """Failures in a row after which an address is left alone; more than one call's own attempts make."""
 REST_S: Final = 3.0

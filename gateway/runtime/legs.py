@@ -6,7 +6,7 @@ what a lost connection means is the machine's.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final, Self
 
 import aiohttp
@@ -16,13 +16,16 @@ from aiohttp import web
 from gateway.commands import Clear, Command, Mark, Play, SendAudio
 from gateway.contracts import Codec
 from gateway.errors import WireError
-from gateway.events import AnyEvent
+from gateway.events import AnyEvent, CallerAudio, Event, ReplyAudio
 from gateway.runtime.agent_sound import AgentSound
 from gateway.runtime.bell import Bell
+from gateway.runtime.share import Share
 from gateway.runtime.wires import LocalSession, LocalWire, WebSocketWire, Wire
 
 __all__ = ["LegBounds", "LocalSession", "LocalWire", "WebSocketLeg", "WebSocketWire", "Wire", "WireLeg"]
 
+PIECE_BYTES: Final = 8192
+"""Sound that is worked on without giving other calls a turn."""
 MESSAGE_MS: Final = 200.0
 """Most audio in one message to an agent (reference: Voice Agent API, 1.2)."""
 UNREADABLE_CODE: Final = 1008
@@ -34,6 +37,8 @@ class LegBounds(msgspec.Struct, frozen=True):
 
     wire_errors: int = 10
     """Unreadable messages in a row after which it is closed."""
+    messages_s: float = 1000.0
+    """Messages a second that are read of it, a longer one counting as several; what comes faster waits unread."""
     send_s: float = 10.0
     """How long the peer may take to read what was posted, before it counts as gone."""
     close_s: float = 5.0
@@ -67,6 +72,7 @@ class WireLeg:
         self._loop = asyncio.get_running_loop()
         # Reading
         self._read: deque[AnyEvent] = deque(_ask_codec(codec, "opening"))
+        self._pieces: deque[Event] = deque()  # what is left of a long message
         self._first_by: float | None = None
         self._heard = self._bounds.first_message_s is None
         self._over = False
@@ -110,9 +116,13 @@ class WireLeg:
     async def next_event(self) -> AnyEvent:
         """Wait for an event; raises StopAsyncIteration when the connection has ended."""
         while not self._read:
-            if self._over:
+            if self._pieces:
+                await asyncio.sleep(0)  # a long message is more than a moment's work: others come in between
+                self._hear(self._pieces.popleft())
+            elif self._over:
                 raise StopAsyncIteration
-            await self._read_message()
+            else:
+                await self._read_message()
         return self._read.popleft()
 
     async def _read_message(self) -> None:
@@ -126,11 +136,17 @@ class WireLeg:
             await self._answer(error)
             return
         self._errors_in_a_row = 0
-        for event in events:
-            self._read.extend(self._sound.events(event) if self._sound else (event,))  # type: ignore[arg-type]
+        if len(message) <= PIECE_BYTES:
+            for event in events:
+                self._hear(event)
+        else:
+            self._pieces.extend(piece for event in events for piece in _cut_up(event))
         if getattr(self.codec, "ended", False):  # nothing more will come, whoever closes
             await self._shut(1000, "")
             self._end_reading()
+
+    def _hear(self, event: Event) -> None:
+        self._read.extend(self._sound.events(event) if self._sound else (event,))  # type: ignore[arg-type]
 
     async def _first_message(self) -> str | bytes | None:
         limit_s = self._bounds.first_message_s
@@ -321,7 +337,17 @@ class WebSocketLeg(WireLeg):
         bounds: LegBounds | None = None,
         sound: AgentSound | None = None,
     ) -> None:
-        super().__init__(WebSocketWire(socket), codec, bounds=bounds, sound=sound)
+        bounds = bounds or LegBounds()
+        super().__init__(WebSocketWire(socket, Share(bounds.messages_s)), codec, bounds=bounds, sound=sound)
+
+
+def _cut_up(event: Event) -> Iterator[Event]:
+    """Cut a long stretch of sound into pieces; its level is that of the whole."""
+    if not isinstance(event, CallerAudio | ReplyAudio) or len(event.audio) <= PIECE_BYTES:
+        yield event
+        return
+    for at in range(0, len(event.audio), PIECE_BYTES):
+        yield msgspec.structs.replace(event, audio=event.audio[at : at + PIECE_BYTES])
 
 
 def _ask_codec(codec: Codec, name: str, *arguments: object) -> list[Any]:

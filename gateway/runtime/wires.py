@@ -3,11 +3,16 @@
 Owns what each library calls the same thing. Knows no dialect and no bounds; those are the leg's.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import aiohttp
 from aiohttp import web
+
+from gateway.runtime.share import Share
+
+_WITH_DATA: Final = frozenset({aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY})
 
 LOST_CODE: Final = 1006
 """Code of a connection that broke, or that we broke off: nobody closed it."""
@@ -36,17 +41,22 @@ class Wire(Protocol):
 
 
 class WebSocketWire:
-    """A WebSocket of aiohttp, server's or client's."""
+    """A WebSocket of aiohttp, server's or client's, whose upgrade is done."""
 
-    def __init__(self, socket: web.WebSocketResponse | aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(
+        self, socket: web.WebSocketResponse | aiohttp.ClientWebSocketResponse, share: Share | None = None
+    ) -> None:
         self._socket = socket
+        self._pace = _Paced(socket._reader, share) if share else None  # noqa: SLF001 - it offers no way to read slowly
+        if self._pace:
+            socket._reader = self._pace  # type: ignore[assignment]  # noqa: SLF001 - as above
         self.close_code = LOST_CODE
         self.close_reason = ""
 
     async def receive(self) -> str | bytes | None:
         """Wait for a message; None once the connection is gone."""
         message = await self._socket.receive()
-        if message.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}:
+        if message.type in _WITH_DATA:
             return message.data  # type: ignore[no-any-return]
         if message.type is aiohttp.WSMsgType.CLOSE:
             self.close_code = message.data or 1005
@@ -67,6 +77,8 @@ class WebSocketWire:
 
     async def close(self, code: int, reason: str) -> None:
         """Close with a code and as much of the reason as a close frame holds."""
+        if self._pace:
+            self._pace.hurry()
         try:
             fitting = reason.encode()[:CLOSE_REASON_BYTES].decode(errors="ignore").encode()
             await self._socket.close(code=code, message=fitting)
@@ -75,6 +87,45 @@ class WebSocketWire:
             writer = self._socket._writer  # noqa: SLF001 - it has no public way to break a connection off
             if writer is not None and writer.transport.get_write_buffer_size():
                 writer.transport.abort()
+
+
+class _Paced:
+    """aiohttp's queue of what has come, read no faster than its connection's share.
+
+    aiohttp reads it in loops of its own that never wait while there is more: to answer pings, and to find the close.
+    """
+
+    def __init__(self, queue: Any, share: Share) -> None:
+        self._queue = queue
+        self._share = share
+        self._loop = asyncio.get_running_loop()
+        self._hurry = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._queue, name)
+
+    async def read(self) -> Any:
+        """Wait for a message, and first for the turn of this connection."""
+        if self._share.is_spent:
+            await self._rest(self._share.pause_s(self._loop.time()))
+        message = await self._queue.read()
+        self._share.take(len(message.data) if message.type in _WITH_DATA else 0)
+        return message
+
+    def hurry(self) -> None:
+        """End a pause: the connection is being closed, and who reads it must learn that."""
+        self._hurry.set()
+
+    async def _rest(self, pause_s: float) -> None:
+        if not pause_s:
+            await asyncio.sleep(0)  # others have their turn all the same
+            return
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._hurry.wait()
+            self._hurry.clear()
+        except TimeoutError:
+            pass
 
 
 class LocalSession(Protocol):

@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+import pytest
 from aiohttp import web
 from fakes import PlainCodec, no_task_left, until
 
@@ -15,6 +16,7 @@ from gateway.contracts import Codec
 from gateway.errors import WireError
 from gateway.events import AnyEvent, CallerPressed, Event
 from gateway.runtime.legs import LegBounds, WebSocketLeg
+from gateway.runtime.share import TURN, Share
 
 Handler = Callable[[web.WebSocketResponse], Awaitable[None]]
 
@@ -191,3 +193,48 @@ async def test_peer_that_cannot_be_believed() -> None:
         message = await client.receive()
         assert (message.data, message.extra) == (1008, "this is another call")
         assert (leg.wire_errors, leg.last_error, events) == (1, "this is another call", [])
+
+
+class _Counted(Share):
+    """Counts messages between two turns of the loop."""
+
+    def __init__(self, messages_s: float) -> None:
+        super().__init__(messages_s)
+        self.in_a_row = self.most = 0
+        self._turn()
+
+    def take(self, size_bytes: int) -> None:
+        super().take(size_bytes)
+        self.in_a_row += 1
+        self.most = max(self.most, self.in_a_row)
+
+    def _turn(self) -> None:
+        self.in_a_row = 0
+        self.turning = asyncio.get_running_loop().call_soon(self._turn)
+
+
+@pytest.mark.parametrize("kind", ["TEXT", "PING", "PONG"])
+async def test_others_have_their_turns_beside_a_flood(kind: str) -> None:
+    """While a peer floods, also with control frames, the loop turns at least after every fifty of its messages."""
+    async with connected() as (leg, client, events, _):
+        share = _Counted(20_000)
+        leg._wire._pace._share = share  # type: ignore[attr-defined]
+        for _ in range(3000):
+            await client.send_frame(b"1", aiohttp.WSMsgType[kind])
+        await client.send_str("last")
+        await until(lambda: events and events[-1] == CallerPressed("last"))
+        share.turning.cancel()
+        assert 10 < share.most <= TURN
+
+
+async def test_a_flood_can_be_closed() -> None:
+    """A peer that floods is closed like any other, and the loop goes on turning while its close is waited for."""
+    async with connected(messages_s=1000, close_s=0.5) as (leg, client, _, over):
+        share = _Counted(20_000)
+        leg._wire._pace._share = share  # type: ignore[attr-defined]
+        for _ in range(20_000):
+            await client.send_frame(b"1", aiohttp.WSMsgType.PING)
+        await leg.close(1008, "enough")
+        await ended(over, 2)
+        share.turning.cancel()
+        assert share.most <= TURN
