@@ -150,6 +150,8 @@ def _origin(bound: socket.socket) -> str:
 
 def _server_log() -> logging.Logger:
     """The logger of what goes wrong in the server itself, without peers' bytes."""
+    # All it has to say is which unknown subprotocols a peer offers, and some put keys into them.
+    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
     server_log = logging.getLogger("talkpath.http")
     if not server_log.filters:
         server_log.addFilter(HideMalformed())

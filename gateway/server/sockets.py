@@ -63,7 +63,7 @@ class MediaSockets:
         adapter = self._adapters.get(name)
         if adapter is None:
             return self._unknown(name)
-        if not web.WebSocketResponse().can_prepare(request).ok:
+        if not web.WebSocketResponse(protocols=SUBPROTOCOLS).can_prepare(request).ok:
             return _sentence(
                 426, "This address speaks WebSocket; open it with ws:// or wss://.", Upgrade="websocket"
             )

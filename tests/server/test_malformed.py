@@ -20,6 +20,13 @@ PACKED = (
 )
 
 
+UPGRADE = (
+    b"GET /v1/ws/pcm HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    b"Sec-WebSocket-Protocol: %s\r\n\r\n"
+)
+
+
 async def answers(folder: Path, *requests: bytes) -> list[bytes]:
     (folder / "gateway.yaml").write_text(
         "server: {port: 0, admin_port: 0}\nadapters: {twilio: {}, pcm: {}}\n", encoding="utf-8"
@@ -30,7 +37,7 @@ async def answers(folder: Path, *requests: bytes) -> list[bytes]:
         for request in requests:
             reader, writer = await asyncio.open_connection(host, int(port))
             writer.write(request)
-            found.append(await reader.readline())
+            found.append(await reader.readuntil(b"\r\n\r\n"))
             writer.close()
             await writer.wait_closed()
     return found
@@ -42,18 +49,34 @@ async def test_malformed_requests_are_not_quoted_in_the_log(
     """Each is answered 400 and is one quiet line without a peer's bytes."""
     caplog.set_level(logging.INFO)
     found = await answers(tmp_path, *SECRETIVE)
-    assert [line.split()[1] for line in found] == [b"400", b"400"]
+    assert [answer.split()[1] for answer in found] == [b"400", b"400"]
     assert "hush-hush" not in caplog.text
     assert [r.levelname for r in caplog.records if r.name == "talkpath.http"] == ["INFO", "INFO"]
 
 
 async def test_requests_for_another_host_are_not_from_this_machine(tmp_path: Path) -> None:
     """A first line that names another host counts like a foreign Host."""
-    (line,) = await answers(tmp_path, ELSEWHERE)
-    assert line.split()[1] == b"403"
+    (answer,) = await answers(tmp_path, ELSEWHERE)
+    assert answer.split()[1] == b"403"
 
 
 async def test_a_body_that_is_not_what_it_says_is_refused(tmp_path: Path) -> None:
     """It is the peer's fault, not ours."""
-    (line,) = await answers(tmp_path, PACKED)
-    assert line.split()[1] == b"400"
+    (answer,) = await answers(tmp_path, PACKED)
+    assert answer.split()[1] == b"400"
+
+
+async def test_subprotocols_are_echoed_or_ignored_quietly(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A known one is answered, an unknown one is not, and neither is a line of somebody else's making."""
+    caplog.set_level(logging.INFO)
+    known, unknown = await answers(
+        tmp_path, UPGRADE % b"audio.twilio.com", UPGRADE % b"realtime, openai-insecure-api-key.hush-hush"
+    )
+    assert known.startswith(b"HTTP/1.1 101")
+    assert b"\r\nSec-WebSocket-Protocol: audio.twilio.com\r\n" in known
+    assert unknown.startswith(b"HTTP/1.1 101")
+    assert b"sec-websocket-protocol" not in unknown.lower()
+    assert not [record for record in caplog.records if record.name.startswith("aiohttp")]
+    assert "hush-hush" not in caplog.text
