@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from aiohttp import web
+from msgspec import Struct
 
 from gateway.contracts import Adapter, Codec, Store, Upgrade, Visit
 from gateway.errors import WireError
@@ -25,6 +26,17 @@ SUBPROTOCOLS: Final = ("audio.twilio.com", "media", "audio.drachtio.org", "audio
 
 STREAM_SEEN_S: Final = 86_400.0
 """How long a stream let in by its signature alone is remembered, so that its upgrade cannot be played again."""
+
+
+class _Refused(Struct, frozen=True):
+    """A socket with proof that is not opened all the same."""
+
+    status: int
+    why: str
+    """Short name of the reason, for the log."""
+    sentence: str
+    """For the peer, and for the log."""
+    headers: Mapping[str, str] = {}
 
 
 class MediaSockets:
@@ -71,12 +83,22 @@ class MediaSockets:
         if isinstance(guest, Refusal):
             log_line("socket", adapter=name, status=403, why=guest.code, detail=guest.detail)
             return not_let_in()
-        response = await self._let_in(request, adapter, guest)
-        if not isinstance(response, web.WebSocketResponse):
-            log_line("socket", adapter=name, who=guest.name, status=response.status)
-        return response
+        socket = await self._let_in(request, adapter, guest)
+        if isinstance(socket, _Refused):
+            log_line(
+                "socket",
+                adapter=name,
+                who=guest.name,
+                status=socket.status,
+                why=socket.why,
+                detail=socket.sentence,
+            )
+            return _sentence(socket.status, socket.sentence, **socket.headers)
+        return socket
 
-    async def _let_in(self, request: web.Request, adapter: Adapter, guest: Guest) -> web.StreamResponse:
+    async def _let_in(
+        self, request: web.Request, adapter: Adapter, guest: Guest
+    ) -> web.WebSocketResponse | _Refused:
         media_pass = guest.media_pass
         upgrade = Upgrade(
             call_id=media_pass.call_id if media_pass else new_call_id(),
@@ -89,18 +111,20 @@ class MediaSockets:
         try:
             codec = adapter.codec(upgrade, self._door.adapter_settings(adapter))
         except WireError as error:
-            return _sentence(400, str(error))
+            return _Refused(400, "format", str(error))
         if media_pass is None:
             # A client with a key may say who calls whom; a carrier's stream is not believed that.
             said = request.query if adapter.proof == "key" else {}
             visit = Visit("call", "", caller=said.get("caller", ""), callee=said.get("callee", ""))
             call = await self._reception.receive(upgrade.call_id, adapter, guest, visit)
+        elif (found := self._registry.find(media_pass.call_id)) is not None:
+            call = found
         else:
-            call = self._registry.find(media_pass.call_id) or NoRoute("This call is over.")
+            return _Refused(410, "call_over", "This call is over.")
         if isinstance(call, Busy):
-            return _sentence(503, call.sentence, **{"Retry-After": "5"})
+            return _Refused(503, call.code, call.sentence, {"Retry-After": "5"})
         if isinstance(call, NoRoute):
-            return _sentence(404 if media_pass is None else 410, call.sentence)
+            return _Refused(404, "no_route", call.sentence)
         return await self._attach(request, adapter, guest, codec, call)
 
     async def _attach(

@@ -136,13 +136,17 @@ async def test_no_websocket() -> None:
     ("query", "word"),
     [("?encoding=mp3", "encoding"), ("?sample_rate=12345", "sample_rate"), ("?events=x", "events")],
 )
-async def test_bad_query(query: str, word: str) -> None:
-    """A format that the dialect does not have is refused before the upgrade, in the codec's words."""
+async def test_bad_query(query: str, word: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A format that the dialect does not have is refused before the upgrade, in the codec's words, as the log tells."""
+    caplog.set_level(logging.INFO)
     async with serving() as house:
         status, sentence = await refused(house, f"/v1/ws/pcm{query}")
         assert status == 400
         assert word in sentence
         assert not house.registry.listing()
+        (line,) = [record.getMessage() for record in caplog.records if record.name == "talkpath.access"]
+        assert 'status=400 why=format detail="' in line
+        assert word in line
 
 
 async def test_routing_by_the_query_of_a_client() -> None:
@@ -378,8 +382,9 @@ async def test_drain_in_a_hurry() -> None:
         await socket.close()
 
 
-async def test_second_socket_after_the_end() -> None:
-    """A token of a call that ended meanwhile is answered with a sentence instead of an upgrade."""
+async def test_second_socket_after_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    """A token of a call that ended meanwhile is answered with a sentence instead of an upgrade, as the log tells."""
+    caplog.set_level(logging.INFO)
     async with serving() as house:
         url = await house.invited()
         house.registry.listing()[0].hang_up("an operator")
@@ -387,3 +392,4 @@ async def test_second_socket_after_the_end() -> None:
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
             await house.http.ws_connect(url, headers={"X-Twilio-Signature": sign(url, {})})
         assert caught.value.status == 410
+        assert 'status=410 why=call_over detail="This call is over."' in caplog.text
