@@ -119,6 +119,7 @@ class MemoryWire:
         self.sent: list[str | bytes] = []
         self.closed_with: int | None = None
         self.is_stuck = False
+        self.is_clogged = False
         self.is_broken = False
         self._answers_close = answers_close
         self._incoming: deque[str | bytes] = deque()
@@ -155,6 +156,15 @@ class MemoryWire:
             self._changed.clear()
             await self._changed.wait()
         return self._incoming.popleft()
+
+    @property
+    def takes_at_once(self) -> bool:
+        return not (self.is_stuck or self.is_clogged) and type(self).send is MemoryWire.send
+
+    def send_at_once(self, message: str | bytes) -> None:
+        if self.is_broken:
+            raise ConnectionResetError("broken")
+        self.sent.append(message)
 
     async def send(self, message: str | bytes) -> None:
         if self.is_broken:

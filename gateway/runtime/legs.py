@@ -6,7 +6,7 @@ what a lost connection means is the machine's.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Final, Self
 
 import aiohttp
@@ -84,6 +84,7 @@ class WireLeg:
         self._message_bytes = wire_audio.frame_bytes(MESSAGE_MS) if wire_audio else 0
         self._limit_bytes = wire_audio.frame_bytes(limit_s * 1000) if wire_audio and limit_s else None
         self._writing = False
+        self._resting = False  # the writer waits for something to send
         self._sending_since: float | None = None
         self._patience: asyncio.Timeout | None = None
         self._watch: asyncio.TimerHandle | None = None
@@ -186,8 +187,19 @@ class WireLeg:
     # Writing
 
     def post(self, command: Command) -> None:
-        """Hand over a command; never waits and never raises for the peer's sake."""
+        """Hand over a command; never waits and never raises for the peer's sake.
+
+        It is sent at once when nothing waits and the peer reads; else `write` does it in its turn.
+        """
         if self._gone or self._closing:
+            return
+        if isinstance(command, SendAudio) and self._sound:
+            audio = self._sound.convert(command.audio)
+            if not audio:
+                return  # the filter holds it
+            if audio is not command.audio:
+                command = SendAudio(audio)
+        if self._resting and not self._outbox and self._wire.takes_at_once and self._sent_at_once(command):
             return
         now = self._loop.time()
         if isinstance(command, SendAudio) and self._sound:
@@ -205,10 +217,19 @@ class WireLeg:
         if self._watch is None:
             self._watch = self._loop.call_at(now + self._bounds.send_s, self._look_after)
 
+    def _sent_at_once(self, command: Command) -> bool:
+        if isinstance(command, SendAudio) and self._sound and len(command.audio) > self._message_bytes:
+            return False
+        try:
+            for message in self.codec.encode(command):
+                self._wire.send_at_once(message)
+        except ConnectionError:
+            pass  # who reads learns of it too
+        return True
+
     def _post_audio(self, command: SendAudio, sound: AgentSound, now: float) -> None:
-        audio = sound.convert(command.audio)
-        size = self._message_bytes
-        if audio is command.audio and len(audio) <= size:
+        audio, size = command.audio, self._message_bytes
+        if len(audio) <= size:
             self._outbox.append((now, command))
         else:
             for at in range(0, len(audio), size):
@@ -272,7 +293,9 @@ class WireLeg:
             self._flushed.set()
             if self._closing:
                 return
+            self._resting = True
             await self._wake.wait()
+            self._resting = False
 
     def _take(self) -> Command:
         self._sending_since, command = self._outbox.popleft()
@@ -322,8 +345,8 @@ class _Events:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> AnyEvent:
-        return await self._leg.next_event()
+    def __anext__(self) -> Awaitable[AnyEvent]:
+        return self._leg.next_event()
 
 
 class WebSocketLeg(WireLeg):

@@ -4,7 +4,7 @@ Owns what each library calls the same thing. Knows no dialect and no bounds; tho
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final, Protocol
 
 import aiohttp
@@ -16,6 +16,8 @@ _WITH_DATA: Final = frozenset({aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}
 
 LOST_CODE: Final = 1006
 """Code of a connection that broke, or that we broke off: nobody closed it."""
+AT_ONCE_BYTES: Final = 16_384
+"""What may lie unread in a connection's buffer before the next message waits its turn in the leg's outbox."""
 CLOSE_REASON_BYTES: Final = 123
 """What a close frame holds besides its code."""
 
@@ -29,6 +31,15 @@ class Wire(Protocol):
 
     async def receive(self) -> str | bytes | None:
         """Wait for a message; None once the connection is gone, and as soon as `close` is called."""
+        ...
+
+    @property
+    def takes_at_once(self) -> bool:
+        """Whether `send` would not wait now, so that `send_at_once` may be used in its place."""
+        ...
+
+    def send_at_once(self, message: str | bytes) -> None:
+        """Send a message without waiting; raises ConnectionError when that is impossible."""
         ...
 
     async def send(self, message: str | bytes) -> None:
@@ -64,6 +75,16 @@ class WebSocketWire:
         elif message.type is aiohttp.WSMsgType.ERROR:
             self.close_reason = str(message.data)  # such as a message over the limit
         return None
+
+    @property
+    def takes_at_once(self) -> bool:
+        """Whether the peer reads what it is sent; what it has not read yet lies in the connection's own buffer."""
+        writer = self._socket._writer  # noqa: SLF001 - it does not say how much of it waits
+        return writer is not None and writer.transport.get_write_buffer_size() <= AT_ONCE_BYTES
+
+    def send_at_once(self, message: str | bytes) -> None:
+        """Send a message without waiting; raises ConnectionError when the connection is gone."""
+        _begin(self.send(message))
 
     async def send(self, message: str | bytes) -> None:
         """Send a message; raises ConnectionError when the connection is gone."""
@@ -128,6 +149,15 @@ class _Paced:
             pass
 
 
+def _begin(sending: Coroutine[None, None, None]) -> None:
+    """Write what is sent into the buffer, without waiting until that is read."""
+    try:
+        sending.send(None)
+    except StopIteration:
+        return
+    sending.close()
+
+
 class LocalSession(Protocol):
     """An agent's session in this process, as `gateway.runtime.offline_session` gives it."""
 
@@ -164,6 +194,13 @@ class LocalWire:
             self.close_code = self._session.close_code or LOST_CODE
             self.close_reason = self._session.close_reason
             return None
+
+    takes_at_once = False
+    """A session answers while it takes a message, so one must wait for the other."""
+
+    def send_at_once(self, message: str | bytes) -> None:
+        """Never asked for."""
+        raise NotImplementedError
 
     async def send(self, message: str | bytes) -> None:
         """Hand over a message."""

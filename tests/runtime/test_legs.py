@@ -48,6 +48,40 @@ async def test_clear_overtakes() -> None:
 
 
 @virtual
+async def test_sent_at_once() -> None:
+    """While nothing waits, what is posted is on its way before anybody else has a turn; afterwards order is kept."""
+    wire = MemoryWire()
+    leg = agent_leg(wire)
+    writer = asyncio.ensure_future(leg.write())
+    await soon()
+    leg.post(SendAudio(b"\x01" * 960))
+    assert wire.sent == [b"\x01" * 960]
+    wire.is_clogged = True
+    leg.post(SendAudio(b"\x02" * 960))
+    wire.is_clogged = False
+    leg.post(SendAudio(b"\x03" * 960))
+    assert len(wire.sent) == 1
+    await soon()
+    assert b"".join(map(bytes, wire.sent)) == b"".join(bytes([n]) * 960 for n in (1, 2, 3))  # type: ignore[arg-type]
+    await leg.close()
+    await writer
+
+
+@virtual
+async def test_a_connection_that_breaks_as_something_is_sent_at_once() -> None:
+    """Posting never raises for the peer's sake: whoever reads learns that the connection is gone."""
+    wire = MemoryWire()
+    leg = agent_leg(wire)
+    writer = asyncio.ensure_future(leg.write())
+    await soon()
+    wire.is_broken = True
+    leg.post(SendAudio(b"\x01" * 960))
+    assert wire.sent == []
+    await leg.close()
+    await writer
+
+
+@virtual
 async def test_what_waits_is_merged() -> None:
     """Frames go to the agent one by one; only what waits is merged, in order, to at most 200 ms a message."""
     wire = MemoryWire()
@@ -58,6 +92,7 @@ async def test_what_waits_is_merged() -> None:
         leg.post(SendAudio(frame))
         await soon()
     assert wire.sent == frames[:3]
+    wire.is_clogged = True
     for frame in frames[3:]:
         leg.post(SendAudio(frame))
     await soon()
