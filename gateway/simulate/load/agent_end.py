@@ -125,8 +125,8 @@ class AgentEnd(WSListener):
                     }
                 )
             case "session.resume":  # nothing outlives its socket here; the client begins anew (2.7)
-                text = "Session not found or grace window has expired"
-                self._say({"type": "session.error", "code": "session_not_found", "message": text})
+                why = "Session not found or grace window has expired"
+                self._say({"type": "session.error", "code": "session_not_found", "message": why})
                 transport.send_close(WSCloseCode.POLICY_VIOLATION, b"session_not_found")
             case "session.end":
                 self._say({"type": "session.ended", "session_duration_seconds": 0.0})

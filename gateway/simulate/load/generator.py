@@ -48,6 +48,8 @@ class Step(Struct, frozen=True, kw_only=True):
     """Resident memory over that without a call, per call."""
     clears: int
     """How often a caller's playback was emptied by the system."""
+    lost: int
+    """Calls whose media socket was gone at the end."""
     house_sounds: int
     """Messages with sound that was none of the agent's: the system stepped in with a clip of its own."""
     refused: int
@@ -142,6 +144,7 @@ class LoadGenerator:
                     windows=measured,
                     memory_per_call_bytes=memory // calls,
                     clears=sum(end.clears for end in self._carriers.values()),
+                    lost=sum(not end.is_open for end in self._carriers.values()),
                     house_sounds=sum(end.house_sounds for end in self._carriers.values()),
                     refused=sum(end.refused for end in self._carriers.values()),
                 )

@@ -34,6 +34,8 @@ class StepReport(Struct, frozen=True, kw_only=True):
     """Resident memory over that without a call, per call."""
     clears: int = 0
     """How often a caller's playback was emptied."""
+    lost: int = 0
+    """Calls whose media socket was gone at the end."""
     house_sounds: int = 0
     """Messages with sound of the system's own, such as an apology."""
     refused: int = 0
