@@ -343,7 +343,7 @@ class CallRunner:
         if leg is self._caller or not self._caller_started:
             self._caller = None
             if not self._caller_left:
-                self._inbox.put_now(CallerLost(f"the connection was closed ({leg.close_code})"))
+                self._inbox.put_now(CallerLost(f"the connection was closed ({leg.ended_with})"))
 
     async def _finish_tool(self, tool: Tool | None, command: RunTool, handle: LiveCall) -> None:
         self._inbox.put_now(await self._house.toolbox.run(tool, command, handle))

@@ -92,6 +92,12 @@ class WireLeg:
         self._flushed = asyncio.Event()
         self._flushed.set()
         self._closing = self._gone = False
+        self._our_code: int | None = None
+
+    @property
+    def ended_with(self) -> int:
+        """The close code with which the connection ended, whoever sent it; 1006 where it broke."""
+        return self._our_code or self._wire.close_code
 
     @property
     def close_code(self) -> int:
@@ -327,6 +333,8 @@ class WireLeg:
             await self._shut(code, reason, until)
 
     async def _shut(self, code: int, reason: str, until: float | None = None) -> None:
+        if not self._gone:
+            self._our_code = code
         self._gone = True
         self._wake.ring()
         try:

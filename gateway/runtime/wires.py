@@ -26,7 +26,7 @@ class Wire(Protocol):
     """A connection that carries messages; any library, or none."""
 
     close_code: int
-    """What the peer closed it with; 1006 without that."""
+    """What the peer closed it with, or the library for the peer's sake; 1006 without that."""
     close_reason: str
 
     async def receive(self) -> str | bytes | None:
@@ -73,7 +73,9 @@ class WebSocketWire:
             self.close_code = message.data or 1005
             self.close_reason = str(message.extra or "")
         elif message.type is aiohttp.WSMsgType.ERROR:
-            self.close_reason = str(message.data)  # such as a message over the limit
+            # such as a message over the limit, which the library closes with a code of its own
+            self.close_code = int(getattr(message.data, "code", LOST_CODE))
+            self.close_reason = str(message.data)
         return None
 
     @property

@@ -165,7 +165,7 @@ class MediaSockets:
                 status=101,
                 call_id=call.call_id,
                 caller=mask_number(call.booking.caller),
-                close=socket.close_code,
+                close=None if leg is None else leg.ended_with,
                 wire_errors=None if leg is None else leg.wire_errors or None,
                 last_error=None if leg is None else leg.last_error[:200],
                 seconds=f"{time.monotonic() - began:.1f}",

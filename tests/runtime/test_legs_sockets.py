@@ -81,7 +81,7 @@ async def test_peer_that_closes() -> None:
         await client.close(code=4001, message=b"enough")
         await ended(over, 2)
         assert events == [CallerPressed("1")]
-        assert (leg.close_code, leg.close_reason) == (4001, "enough")
+        assert (leg.close_code, leg.ended_with, leg.close_reason) == (4001, 4001, "enough")
 
 
 async def test_peer_that_resets() -> None:
@@ -130,6 +130,7 @@ async def test_peer_that_never_answers_the_close() -> None:
         assert asyncio.get_running_loop().time() - before < 1
         message = await client.receive()
         assert (message.type, message.data, message.extra) == (aiohttp.WSMsgType.CLOSE, 1000, "bye")
+        assert leg.ended_with == 1000
 
 
 async def test_message_over_the_limit() -> None:
@@ -138,7 +139,7 @@ async def test_message_over_the_limit() -> None:
         await client.send_bytes(bytes(2 << 20))
         await ended(over, 2)
         assert events == []
-        assert leg.close_code == 1006
+        assert leg.ended_with == 1009
         message = await client.receive()
         assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1009)
 

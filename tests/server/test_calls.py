@@ -1,5 +1,6 @@
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 import aiohttp
 import pytest
@@ -196,6 +197,32 @@ async def test_silent_client() -> None:
     async with serving(settings_of(server=SHORT)) as house:
         socket = await house.http.ws_connect(f"{house.url}/v1/ws/pcm")
         assert await closing(socket) == (1008, "nothing of a call came within 0.05 s")
+
+
+@pytest.mark.parametrize(
+    ("ends", "code"),
+    [
+        (lambda socket: socket.close(code=4001), 4001),
+        (lambda socket: asyncio.gather(*(socket.send_str("nonsense") for _ in range(10))), 1008),
+        (lambda socket: socket.send_bytes(bytes(2 << 20)), 1009),
+        (lambda socket: socket.send_str('{"type": "session.end"}'), 1000),
+    ],
+)
+async def test_the_log_tells_the_close_that_the_client_saw(
+    ends: Callable[[aiohttp.ClientWebSocketResponse], Awaitable[object]],
+    code: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whoever closed first, the line of a socket has the code that went over the wire."""
+    caplog.set_level(logging.INFO)
+    async with serving() as house:
+        socket = await talk(house)
+        await socket.receive_bytes(timeout=LIMIT_S)
+        await ends(socket)
+        while not socket.closed:
+            await socket.receive(timeout=LIMIT_S)
+        assert code in {4001, socket.close_code}  # of its own close this client remembers our answer
+        await until(lambda: f" close={code} " in caplog.text)
 
 
 async def test_silent_carrier_socket() -> None:
