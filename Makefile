@@ -2,7 +2,7 @@
 # make test    sets up what the tests need and runs them
 # make check   formatting, linting, types, import levels, then make test; what CI runs
 # make slow    the long property tests
-# make bench   what one step costs, beside a comparator in the same run
+# make bench   what a step, a frame and a call cost, beside comparators in the same run; a quarter of an hour
 
 PYTHON ?= python3
 VENV := .venv
@@ -32,8 +32,12 @@ slow: $(DEV)
 	TALKPATH_SEQUENCES=100000 $(BIN)/pytest -m slow --timeout=3600
 
 bench: $(DEV)
+	@scripts/parts haproxy
 	$(BIN)/python bench/step.py
+	$(BIN)/python bench/decode.py
+	$(BIN)/python bench/transcode.py
 	$(BIN)/python bench/inbox_to_outbox.py
+	$(BIN)/talkpath bench --out bench/out
 
 clean:
 	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

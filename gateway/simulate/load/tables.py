@@ -41,9 +41,9 @@ def line(done: StepReport | BurstReport) -> Text:
         return Text(f"{head} {_where(done)}: nothing", style="yellow")
     beside = f", {done.cpu_ratio:.2f} x haproxy" if done.cpu_ratio is not None else ""
     void = f"; {_void(window)}" if done.void else ""
-    figures = (
-        f"{window.cpu_us:6.1f} µs a frame there and back{beside}, p99 {window.delay_p99_ms:.1f} ms{void}"
-    )
+    lost = f"; {done.lost} calls were lost" if done.lost else ""
+    cost = f"{window.cpu_us:6.1f} µs a frame there and back{beside}"
+    figures = f"{cost}, p99 {window.delay_p99_ms:.1f} ms{lost}{void}"
     return Text(f"{head} {_where(done)}: {figures}", style="yellow" if done.void else "")
 
 
