@@ -34,7 +34,7 @@ AdminPort = Annotated[
 def serve(
     *, config: Config = None, host: Host = None, port: Port = None, admin_port: AdminPort = None
 ) -> None:
-    """Run the gateway until SIGTERM (live calls may finish) or SIGINT (they are ended at once).
+    """Run the gateway until SIGTERM (live calls may finish) or SIGINT (they are ended after an apology).
 
     Exit code 0: stopped; 1: could not listen; 2: the configuration cannot be used.
 

@@ -139,15 +139,13 @@ class CallRegistry:
         await leg.close(code, reason)
 
     async def drain(self, within_s: float) -> None:
-        """Take no more calls, let live ones finish, then end them; returns in bounded time."""
+        """Take no more calls, let live ones finish, then end them after an apology; returns in bounded time."""
         self.draining = True
-        await self._wait_empty(0 if self._hurried else within_s)
+        if not self._hurried:
+            await self._wait_empty(within_s)
         for call in self.listing():
             call.stop("the gateway is stopping")
-        limits = self._settings.limits
-        await self._wait_empty(
-            self._settings.server.close_s if within_s == 0 or self._hurried else limits.goodbye_s
-        )
+        await self._wait_empty(self._settings.limits.goodbye_s + self._settings.server.close_s)
 
     def cut_off(self) -> None:
         """Cancel the calls that are left; their sockets are closed in bounded time."""
@@ -156,7 +154,7 @@ class CallRegistry:
             task.cancel()
 
     def hurry(self) -> None:
-        """Cut the waiting of `drain` short."""
+        """Cut the waiting of `drain` short, for the calls' own end or, asked again, for their last words."""
         self._hurried = True
         if self._drain_patience is not None and not self._drain_patience.expired():
             self._drain_patience.reschedule(asyncio.get_running_loop().time())

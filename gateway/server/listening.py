@@ -96,12 +96,22 @@ async def listen(generation: Generation, say: Callable[[Bound], None]) -> None:
         say(bound)
         await stopping.wait()
         drain_s = 0.0 if stopping.in_a_hurry else generation.settings.server.drain_s
-        log.info("stopping; %d live calls may go on for %g s", len(bound.registry.listing()), drain_s)
+        log.info("stopping; %s", _prospects(len(bound.registry.listing()), drain_s))
         await bound.registry.drain(drain_s)
 
 
+def _prospects(calls: int, drain_s: float) -> str:
+    """What becomes of the live calls, in words."""
+    if not calls:
+        return "no calls are live"
+    subject, verb = ("1 live call", "is") if calls == 1 else (f"{calls} live calls", "are")
+    if drain_s:
+        return f"{subject} may go on for {drain_s:g} s; a second signal ends that"
+    return f"{subject} {verb} ended after an apology; a second signal breaks off"
+
+
 class _Stopping:
-    """The signals that end the process: SIGTERM drains, SIGINT is quick, a second one of either cuts short."""
+    """The signals that end the process: SIGTERM drains, SIGINT is quick, each further one goes a step further."""
 
     def __init__(self, registry: CallRegistry) -> None:
         self._registry = registry

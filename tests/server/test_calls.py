@@ -409,6 +409,25 @@ async def test_drain_in_a_hurry() -> None:
         await socket.close()
 
 
+async def test_each_hurry_goes_one_step_further() -> None:
+    """From waiting to telling the calls to stop, and from waiting for their last words to breaking off."""
+    async with serving() as house:
+        socket = await talk(house)
+        await socket.receive_bytes(timeout=LIMIT_S)
+        runner = house.call_runner()
+        runner.stubborn = True
+        async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as group:
+            draining = group.create_task(house.registry.drain(600))
+            await until(lambda: house.registry.draining)
+            house.registry.hurry()
+            await until(lambda: runner.offered)
+            assert not draining.done()
+            house.registry.hurry()
+        assert house.registry.listing()
+        house.registry.cut_off()
+        await socket.close()
+
+
 async def test_second_socket_after_the_end(caplog: pytest.LogCaptureFixture) -> None:
     """A token of a call that ended meanwhile is answered with a sentence instead of an upgrade, as the log tells."""
     caplog.set_level(logging.INFO)

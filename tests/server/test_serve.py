@@ -12,6 +12,9 @@ import aiohttp
 import pytest
 from serving import LIMIT_S
 
+from gateway.audio import AudioFormat
+from gateway.runtime.clips import load_clip
+
 COMMAND = (
     sys.executable,
     "-c",
@@ -105,6 +108,33 @@ async def test_live_call_keeps_it_until_the_second_signal(tmp_path: Path) -> Non
                 pass
         code, _, err = await ended(process)
         assert (code, "Traceback" in err) == (0, False)
+
+
+async def test_interrupt_lets_the_apology_be_heard(tmp_path: Path) -> None:
+    """SIGINT ends live calls at once, but not in the middle of what they are told; a client is told of the end."""
+    (tmp_path / "gateway.yaml").write_text(PCM_ONLY)
+    async with (
+        started(tmp_path, "--port", "0", "--admin-port", "0") as process,
+        aiohttp.ClientSession() as http,
+    ):
+        url, _ = urls(await first_line(process))
+        call = await http.ws_connect(f"{url}/v1/ws/pcm?events=1")
+        await call.send_bytes(b"\x00" * 640)
+        while (await call.receive(timeout=LIMIT_S)).type is not aiohttp.WSMsgType.TEXT:
+            pass
+        process.send_signal(signal.SIGINT)
+        heard_s, last = 0.0, ""
+        async for message in call:
+            if message.type is aiohttp.WSMsgType.TEXT:
+                last = message.json()["type"]
+                heard_s = 0.0 if last == "talkpath.clear" else heard_s
+            else:
+                heard_s += len(message.data) / 32_000
+        apology = load_clip("", "apology", AudioFormat("pcm16", 16_000))
+        assert heard_s == pytest.approx(len(apology) / 32_000, abs=0.1)
+        assert (last, call.close_code) == ("session.ended", 1000)
+        code, _, err = await ended(process)
+        assert (code, "stopping; 1 live call is ended after an apology" in err) == (0, True)
 
 
 async def test_broken_configuration(tmp_path: Path) -> None:
