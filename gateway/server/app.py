@@ -5,10 +5,11 @@ sockets, then what they shared. Refuses to listen (`gateway.cli.serve`) and to k
 (`opening`).
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 from msgspec import Struct
 
 from gateway.contracts import Store
@@ -26,6 +27,11 @@ DOOR: Final = web.AppKey("door", Door)
 
 BODY_BYTES: Final = 65_536
 """Largest body of a webhook or API request; carriers send a few KiB."""
+
+PUBLIC_ADDRESSES: Final = (
+    "clients call at /v1/ws/{adapter}, carriers at /{carrier}/voice, once `adapters` names them"
+)
+ADMIN_ADDRESSES: Final = "the admin port has /healthz and /readyz"
 
 
 class Apps(Struct, frozen=True):
@@ -63,13 +69,13 @@ def build_app(generation: Generation, *, store: Store, make_runner: RunnerMaker)
         reception=reception,
         token_s=settings.access.token_s,
     )
-    public = web.Application(client_max_size=BODY_BYTES, middlewares=[_in_words])
+    public = web.Application(client_max_size=BODY_BYTES, middlewares=[_in_words(PUBLIC_ADDRESSES)])
     public[REGISTRY] = registry
     public[DOOR] = door
     public.add_routes([*sockets.routes(), *answering.routes(), *CallsApi(door, registry).routes()])
     public.cleanup_ctx.append(_calls)
     public.on_shutdown.append(_cut_off)
-    admin = web.Application(client_max_size=BODY_BYTES, middlewares=[_in_words])
+    admin = web.Application(client_max_size=BODY_BYTES, middlewares=[_in_words(ADMIN_ADDRESSES)])
     admin.add_routes(Health(registry).routes())
     return Apps(public, admin, registry)
 
@@ -83,19 +89,21 @@ async def _cut_off(app: web.Application) -> None:
     app[REGISTRY].cut_off()
 
 
-@web.middleware
-async def _in_words(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Give a wrong address or method its sentence."""
-    try:
-        return await handler(request)
-    except web.HTTPNotFound:
-        text = (
-            "There is nothing at this address; clients call at /v1/ws/{adapter}, carriers at /{carrier}/voice, "
-            "once `adapters` names them.\n"
-        )
-        return web.Response(status=404, text=text)
-    except web.HTTPMethodNotAllowed as error:
-        allowed = ", ".join(sorted(error.allowed_methods))
-        return web.Response(status=405, text=f"Use {allowed} at this address.\n", headers={"Allow": allowed})
+def _in_words(what_is_there: str) -> Middleware:
+    """Give a wrong address, method or size its sentence, in which stands what there is instead."""
+
+    @web.middleware
+    async def answer_in_words(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPNotFound:
+            return web.Response(status=404, text=f"There is nothing at this address; {what_is_there}.\n")
+        except web.HTTPMethodNotAllowed as error:
+            allowed = ", ".join(sorted(error.allowed_methods))
+            text = f"Use {allowed} at this address.\n"
+            return web.Response(status=405, text=text, headers={"Allow": allowed})
+        except web.HTTPRequestEntityTooLarge:
+            text = f"The body is larger than {BODY_BYTES} bytes, which no webhook or request here needs.\n"
+            return web.Response(status=413, text=text)
+
+    return answer_in_words

@@ -128,7 +128,11 @@ async def test_no_websocket() -> None:
         answer = await house.http.get(f"{house.url}/v1/ws/pcm")
         assert answer.status == 426
         assert "WebSocket" in await answer.text()
-        assert (await house.http.get(f"{house.url}/nowhere")).status == 404
+        answer = await house.http.get(f"{house.url}/nowhere")
+        assert (answer.status, "/v1/ws/{adapter}" in await answer.text()) == (404, True)
+        answer = await house.http.get(f"{house.admin_url}/nowhere")
+        sentence = "There is nothing at this address; the admin port has /healthz and /readyz.\n"
+        assert (answer.status, await answer.text()) == (404, sentence)
         answer = await house.http.get(f"{house.url}/twilio/voice")
         assert (answer.status, await answer.text()) == (405, "Use POST at this address.\n")
 
@@ -233,6 +237,24 @@ async def test_silent_carrier_socket() -> None:
         assert (await closing(socket))[0] == 1008
         assert not house.runners
         assert "<Connect" in await (await house.webhook("/twilio/after")).text()
+
+
+@pytest.mark.parametrize(
+    ("message", "word"),
+    [
+        (start_stream("CA2")[1], "callSid"),
+        (start_stream()[1].replace("8000", "16000"), "8000 Hz"),
+        (start_stream()[0].replace('"Call"', '"Fax"'), "protocol"),
+        ('{"type": "setup"}', "ConversationRelay"),
+    ],
+)
+async def test_a_stream_that_can_never_be_a_call_is_closed_at_once(message: str, word: str) -> None:
+    """Nothing that follows on such a connection could be used, so it is closed with the sentence that says why."""
+    async with serving() as house:
+        socket = await house.media(await house.invited())
+        await socket.send_str(message)
+        code, reason = await closing(socket)
+        assert (code, word in reason) == (1008, True)
 
 
 async def test_idle_sockets_do_not_disturb() -> None:

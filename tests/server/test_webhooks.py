@@ -230,10 +230,11 @@ async def test_calls_per_caller() -> None:
 
 
 async def test_webhook_too_large() -> None:
-    """A webhook larger than any carrier sends is refused unread."""
+    """A webhook larger than any carrier sends is refused unread, in a sentence."""
     async with serving() as house:
         answer = await house.http.post(f"{house.url}/twilio/voice", data=b"x" * 100_000)
-        assert answer.status == 413
+        sentence = "The body is larger than 65536 bytes, which no webhook or request here needs.\n"
+        assert (answer.status, await answer.text()) == (413, sentence)
 
 
 @pytest.mark.parametrize(
