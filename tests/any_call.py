@@ -303,6 +303,7 @@ class Judge:
                 self.rewound |= self.received.keys()
             case AgentReady() if self.opening:
                 self.agent_up, self.opening = True, False
+                self.last_frame = -1  # what the agent before did not take is told again
                 self.may_send.update(self.run)
             case AgentLost() | AgentRefused():
                 self.agent_up = self.opening = False

@@ -1,14 +1,17 @@
-"""What the caller says while the agent is away, and how it is passed on afterwards.
+"""What the caller says while the agent is away, or said to an agent that did not take it, and how it is passed on.
 
 Owns the bounds: only the newest seconds are kept; after a burst of at most one second they are passed on a
 little faster than real time; at the provider's first complaint at real time, with pauses left out
 (reference: Voice Agent API, 5.2 and 6.1 `audio_rate_violation`).
+
+What was passed on is remembered for the same seconds. A session that goes on is told again what went down with its
+connection; one that begins anew, what the caller had said since the last words that the agent understood.
 """
 
 from collections import deque
 from typing import Final
 
-from gateway.audio import AUDIBLE_DBFS
+from gateway.audio import AUDIBLE_DBFS, AudioFormat
 from gateway.commands import CaughtUp, SendAudio
 from gateway.events import CallerAudio
 
@@ -16,14 +19,28 @@ BURST_MS: Final = 1000.0
 """Audio that may be passed on at once."""
 ROUNDING_MS: Final = 0.01
 """What sums of time may be off; less than a sample."""
+ONSET_S: Final = 1.0
+"""How long before the agent's sign the caller may have begun to speak: 0.6 s as a rule (reference: 2.2)."""
+UNNOTICED_S: Final = 1.5
+"""How much of a voice without any sign of the agent a new session is told: more would be noise."""
+MOST_PASSED: Final = 3000
+"""Pieces that are remembered: half a minute of them, of 10 ms each."""
+LEAD_IN_MS: Final = 200.0
+"""Sound before the voice that belongs to it."""
 
 
 class CatchUp:
     """The caller's words on their way to an agent that was away."""
 
-    def __init__(self) -> None:
+    def __init__(self, audio: AudioFormat) -> None:
+        self._audio = audio
         self._waiting: deque[tuple[CallerAudio, float]] = deque()
         self._waiting_ms = 0.0
+        self._passed: deque[tuple[float, CallerAudio]] = deque(maxlen=MOST_PASSED)  # with the moment
+        self._memory_s = 0.0
+        self._understood_at = 0.0
+        self._speaks_since: float | None = None  # by the agent's signs
+        self._unheard_since = self._unanswered_since = 0.0
         self._credit_ms = 0.0
         self._credited_at = 0.0
         self._rate = 0.0
@@ -31,14 +48,63 @@ class CatchUp:
         self._kept_ms = 0.0
         self._dropped_ms = 0.0
 
-    def keep(self, event: CallerAudio, ms: float, newest_ms: float) -> None:
-        """Keep a piece; the oldest ones go when more than ``newest_ms`` would be kept."""
-        self._waiting.append((event, ms))
-        self._waiting_ms += ms
-        self._trim(min(newest_ms, BURST_MS) if self._cautious else newest_ms)
+    # While the agent is there
 
-    def start(self, rate: float, now: float) -> None:
+    def passed(self, event: CallerAudio, now: float) -> None:
+        """Remember a piece that was passed on, for as long as it may be wanted again."""
+        passed = self._passed
+        passed.append((now, event))
+        while passed[0][0] < now - self._memory_s:
+            passed.popleft()
+
+    def speech_began(self, now: float) -> None:
+        """The agent hears the caller speak."""
+        if self._speaks_since is None:
+            self._speaks_since = now - ONSET_S
+
+    def understood(self, now: float) -> None:
+        """The agent said what the caller had said: nothing before needs to be told again."""
+        self._understood_at = now
+        self._speaks_since = None
+
+    # While it is away
+
+    def lost(self, now: float, unheard_ms: float) -> None:
+        """The agent is gone, and what was passed on in the last milliseconds may be gone with it."""
+        self._unheard_since = now - unheard_ms / 1000
+        began = self._speaks_since if self._speaks_since is not None else now - UNNOTICED_S
+        self._unanswered_since = max(began, self._understood_at)
+
+    def keep(self, event: CallerAudio, newest_ms: float) -> None:
+        """Keep a piece; the oldest ones go when more than ``newest_ms`` would be kept."""
+        self._wait(event, newest_ms)
+
+    def recall(self, newest_ms: float, now: float, *, resumed: bool) -> None:
+        """Let what the agent that is back must be told again wait before what was kept, if there is a voice in it."""
+        since = self._unheard_since if resumed else min(self._unheard_since, self._unanswered_since)
+        again = [event for at, event in self._passed if at >= since]
+        self._passed = deque((one for one in self._passed if resumed and one[0] < since), MOST_PASSED)
+        voice = next((n for n, event in enumerate(again) if event.level >= AUDIBLE_DBFS), None)
+        if not resumed:
+            self._speaks_since = (
+                None if voice is None else now
+            )  # what is told again now is not understood yet
+        if voice is None:
+            return
+        begin, lead_in_ms = voice, 0.0
+        while begin and lead_in_ms < LEAD_IN_MS:
+            begin -= 1
+            lead_in_ms += self._ms(again[begin])
+        kept, self._waiting = self._waiting, deque()
+        self._waiting_ms = 0.0
+        for event in (*again[begin:], *(event for event, _ in kept)):
+            self._wait(event, newest_ms)
+
+    # When it is back
+
+    def start(self, rate: float, keep_s: float, now: float) -> None:
         """The agent is back: begin to pass on, at ``rate`` times real time after the first second."""
+        self._memory_s = keep_s
         self._rate = 1.0 if self._cautious else rate
         self._credit_ms = 0.0 if self._cautious else BURST_MS
         self._credited_at = now
@@ -69,6 +135,7 @@ class CatchUp:
                 continue
             self._credit_ms -= ms
             self._kept_ms += ms
+            self.passed(event, now)
             out.append(SendAudio(event.audio))
         return out
 
@@ -97,6 +164,15 @@ class CatchUp:
             return None
         missing_ms = max(0.0, self._waiting[0][1] - self._credit_ms)
         return self._credited_at + missing_ms / 1000 / self._rate
+
+    def _ms(self, event: CallerAudio) -> float:
+        return self._audio.ms(len(event.audio))
+
+    def _wait(self, event: CallerAudio, newest_ms: float) -> None:
+        ms = self._ms(event)
+        self._waiting.append((event, ms))
+        self._waiting_ms += ms
+        self._trim(min(newest_ms, BURST_MS) if self._cautious else newest_ms)
 
     def _trim(self, newest_ms: float) -> None:
         while self._waiting and self._waiting_ms > newest_ms:

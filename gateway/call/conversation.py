@@ -83,7 +83,7 @@ class Conversation:
         self._ledger = PlaybackLedger(terms.lead_ms, marks=terms.marks, clears=terms.clears)
         self._floor = Floor()
         self._tools = ToolLedger(terms.cancellable)
-        self._catch_up = CatchUp()
+        self._catch_up = CatchUp(terms.audio)
         self._history = History()
         self._watch = Watch(terms.silence_s)
         self._wishes = Wishes()
@@ -127,12 +127,13 @@ class Conversation:
 
     # Moves
 
-    def _agent_gone(self, remedy: Remedy, now: float) -> None:
+    def _agent_gone(self, remedy: Remedy, now: float, unheard_ms: float = 0.0) -> None:
         """An agent was lost, or an attempt to reach one failed; a socket that closes after either says nothing."""
         history = self._history.lines(self._ledger.outlook())
         if self._agent_up:
             self._agent_up = False
             self._gap_at = now
+            self._catch_up.lost(now, unheard_ms)
             self._cut_off = self._floor.is_expecting
             self._hold_at = now + HOLD_AFTER_S
             self._floor.abandon_all()

@@ -120,7 +120,9 @@ class CallMachine(Conversation):
             return False
         if event.level >= VOICE_DBFS and self._ledger.idle:  # an agent that speaks need not listen
             self._watch.caller_voice(self._terms.audio.ms(len(event.audio)))
-            return not self._watch.is_deaf(self._ladder.agent)
+            if self._watch.is_deaf(self._ladder.agent):
+                return False
+        self._catch_up.passed(event, now)
         return True
 
     def _flows_on(self, event: ReplyAudio, now: float) -> Flow | None:
@@ -146,12 +148,12 @@ class CallMachine(Conversation):
         if self._agent_up and self._ledger.idle and self._watch.is_deaf(self._ladder.agent):
             self._watch.took_action()
             self._remember(WatchdogFired("deaf_agent", "the caller speaks and the agent gives no sign"))
-            self._agent_gone("renew", now)
+            self._agent_gone("renew", now, self._ladder.agent.keep_s * 1000)
         if self._agent_up and not self._catch_up.active:
+            self._catch_up.passed(event, now)
             self._out.append(SendAudio(event.audio))
         else:
-            newest_ms = self._ladder.agent.keep_s * 1000 if self._talked else BURST_MS
-            self._catch_up.keep(event, self._terms.audio.ms(len(event.audio)), newest_ms)
+            self._catch_up.keep(event, self._ladder.agent.keep_s * 1000 if self._talked else BURST_MS)
 
     def _caller_pressed(self, event: CallerPressed, now: float) -> None:
         self._watch.words(now)
@@ -230,6 +232,7 @@ class CallMachine(Conversation):
         self._out += self._wishes.configurations(resumed=event.resumed)
         first_words = ""
         if self._talked:
+            self._catch_up.recall(agent.keep_s * 1000, now, resumed=event.resumed)
             self._tools.resumed() if event.resumed else self._tools.session_gone()
             self._remember(GapClosed(round((now - self._gap_at) * 1000, 1), self._ladder.rung, agent.name))
             greets = agent.introduces_itself and self._ladder.rung == "fallback"
@@ -239,13 +242,14 @@ class CallMachine(Conversation):
         if not self._ending:
             self._out += self._wishes.reply(first_words)
         self._talked = True
-        self._catch_up.start(agent.rate, now)
+        self._catch_up.start(agent.rate, agent.keep_s, now)
 
     def _agent_lost(self, event: AgentLost | AgentRefused, now: float) -> None:
-        self._agent_gone(event.remedy, now)
+        self._agent_gone(event.remedy, now, event.unheard_ms if isinstance(event, AgentLost) else 0.0)
 
     def _speech_started(self, event: SpeechStarted, now: float) -> None:
         self._watch.agent_sign()
+        self._catch_up.speech_began(now)
         self._floor.user_speaking = True
         if self._ladder.agent.interruptible and self._ledger.holds_unheard_voice(now):
             self._interrupt(now)
@@ -263,6 +267,7 @@ class CallMachine(Conversation):
             self._watch.words(now)
         if event.final:
             self._floor.user_speaking = False
+            self._catch_up.understood(now)
             self._history.user_said(event.text)
         self._tell(event)
 
