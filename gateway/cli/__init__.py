@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "call": "call",
     "agent": "agent",
     "demo": "demo",
+    "replay": "replay",
     "bench": "bench",
 }
 

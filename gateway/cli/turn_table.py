@@ -49,9 +49,9 @@ def turn_table(turns: Sequence[Turn], *, color: bool = False) -> Table:
     for turn in turns:
         table.add_row(
             str(turn.number),
-            Text("\n").join(_words(line, color=color) for line in transcript_of([turn])),
-            _latencies(turn),
-            f"{turn.heard_ms:.0f}/{turn.sent_ms:.0f}" if _settled(turn) else "",
+            who_said_what(turn, color=color),
+            "\n".join(f"{name} {value}" for name, value in latencies(turn).items()),
+            heard_of_sent(turn),
             _known_by(turn),
             Text("\n".join(_tool(tool) for tool in turn.tools)),  # its name is the agent's: never markup
             end_section=True,
@@ -110,6 +110,23 @@ def _round(value_ms: float | None) -> float | None:
     return None if value_ms is None else round(value_ms, 1)
 
 
+def who_said_what(turn: Turn, *, color: bool = False) -> Text:
+    """The words of a turn, a line for each speaker."""
+    return Text("\n").join(_words(line, color=color) for line in transcript_of([turn]))
+
+
+def latencies(turn: Turn) -> dict[str, str]:
+    """The latencies that were seen, in milliseconds."""
+    seen = {name: getattr(turn, attribute) for name, attribute in _LATENCIES.items()}
+    seen["gap"] = turn.gap_ms if turn.gaps else None
+    return {name: f"{value_ms:.0f}" for name, value_ms in seen.items() if value_ms is not None}
+
+
+def heard_of_sent(turn: Turn) -> str:
+    """What was heard of what was sent; empty until that is known."""
+    return f"{turn.heard_ms:.0f}/{turn.sent_ms:.0f}" if _settled(turn) else ""
+
+
 def _words(line: TranscriptLine, *, color: bool) -> Text:
     speaker, style = _SPEAKERS[line.speaker]
     text = Text.assemble((f"{speaker}: ", style if color else ""), line.heard.strip())
@@ -117,16 +134,6 @@ def _words(line: TranscriptLine, *, color: bool) -> Text:
         text.append(" " if line.heard.strip() else "")
         text.append(unheard if color else f"[{unheard}]", "strike dim" if color else "")
     return text
-
-
-def _latencies(turn: Turn) -> str:
-    """The latencies that were seen, one per line."""
-    lines = [
-        f"{name} {value_ms:.0f}"
-        for name, attribute in _LATENCIES.items()
-        if (value_ms := getattr(turn, attribute)) is not None
-    ]
-    return "\n".join(lines + ([f"gap {turn.gap_ms:.0f}"] if turn.gaps else []))
 
 
 def _settled(turn: Turn) -> bool:

@@ -5,17 +5,17 @@ what is left out of a journal: words are `gateway.observers.journal_words`'s, so
 
 The first line's item is a `JournalHeader`; every other line is an entry, ``{"at": …, "item": {"type": …}}``. In the
 compact form stretches of sound and of `TimeReached` are one `Run` each, which is read back as the same entries at the
-same moments, with silence instead of the sound.
+same moments, with silence instead of the sound. `Tell`, which repeats an event, is most often written as `Told`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, cast, get_args
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gateway.commands import AnyCommand, CallEnded, Entry, Remember
+from gateway.commands import AnyCommand, CallEnded, Entry, Remember, Tell
 from gateway.events import AnyEvent, CallInfo
 from gateway.observers.journal_run import Run, code_run, entries_of, is_repeated
 from gateway.observers.journal_words import without_words
@@ -48,12 +48,16 @@ class Lost(Struct, frozen=True, tag="lost"):
     """How many."""
 
 
+class Told(Struct, frozen=True, tag="told"):
+    """`Tell` of the last event that has a line of its own."""
+
+
 class Line(Struct, frozen=True):
     """One line of the file."""
 
     at: float
     """Monotonic seconds of the process that wrote it."""
-    item: JournalHeader | Run | Lost | AnyEvent | AnyCommand
+    item: JournalHeader | Run | Lost | Told | AnyEvent | AnyCommand
     """What it tells."""
 
 
@@ -73,15 +77,14 @@ class Journal(Struct, frozen=True):
 
     @property
     def is_whole(self) -> bool:
-        """Whether the end of the call is in it."""
-        match self.entries[-1:]:
-            case [Entry(item=Remember(fact=CallEnded()))]:
-                return not self.torn
-        return False
+        """Whether the end of the call is in it; what was under way at that moment may follow."""
+        last_first = (entry.item for entry in reversed(self.entries))
+        return any(isinstance(item, Remember) and isinstance(item.fact, CallEnded) for item in last_first)
 
 
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(Line)
+_EVENTS: Final = get_args(AnyEvent)
 
 
 class LineWriter:
@@ -89,6 +92,7 @@ class LineWriter:
 
     def __init__(self, header: JournalHeader) -> None:
         self._header = header
+        self._event: object = None  # the last one that has a line of its own
 
     def begin(self, at: float) -> bytes:
         """The first line."""
@@ -107,12 +111,17 @@ class LineWriter:
                 run, place = code_run(batch, place)
                 yield _line(entry.at, run)
                 continue
-            yield _line(entry.at, item if words else without_words(item))
             place += 1
+            if isinstance(item, Tell) and item.event is self._event:
+                yield _line(entry.at, Told())
+                continue
+            if isinstance(item, _EVENTS):
+                self._event = item
+            yield _line(entry.at, item if words else without_words(item))
 
-    @staticmethod
-    def lose(at: float, entries: int) -> bytes:
+    def lose(self, at: float, entries: int) -> bytes:
         """Note a hole."""
+        self._event = None
         return _line(at, Lost(entries))
 
 
@@ -149,6 +158,7 @@ class _Reading:
         self._entries: list[Entry] = []
         self._lost = 0
         self._hole: int | None = None
+        self._event: AnyEvent | None = None
 
     @property
     def origin(self) -> str:
@@ -170,7 +180,13 @@ class _Reading:
             self._lose(item.entries)
         elif isinstance(item, JournalHeader):
             raise ValueError("a journal has one header")
+        elif isinstance(item, Told):
+            if self._event is None:
+                raise ValueError("an event is told that is not there")
+            self._entries.append(Entry(line.at, Tell(self._event)))
         else:
+            if isinstance(item, _EVENTS):
+                self._event = cast("AnyEvent", item)
             self._entries.append(Entry(line.at, item))
 
     def journal(self, *, torn: bool) -> Journal:
@@ -187,5 +203,5 @@ class _Reading:
             self._hole = len(self._entries)
 
 
-def _line(at: float, item: JournalHeader | Run | Lost | AnyEvent | AnyCommand) -> bytes:
+def _line(at: float, item: JournalHeader | Run | Lost | Told | AnyEvent | AnyCommand) -> bytes:
     return _ENCODER.encode(Line(at, item)) + b"\n"

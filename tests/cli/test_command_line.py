@@ -11,7 +11,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from gateway import cli
 from gateway.audio import PCM_16K
-from gateway.cli.usage import LATER
+from gateway.cli.usage import LATER, listed
 from gateway.simulate import CallResult
 from gateway.simulate.address import gateway_address
 from gateway.simulate.measure import ALERT_P99_MS, RELIABLE_P99_MS
@@ -56,7 +56,7 @@ def test_wrong_usage_is_one_sentence(line: str, complaint: str, capsys: pytest.C
 @pytest.mark.parametrize("name", LATER)
 def test_commands_of_later_versions_are_known(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """They are not there yet, and what is there is named."""
-    sentence = f"talkpath {name} is not there yet; there are serve, check, route-test, call, agent and demo\n"
+    sentence = f"talkpath {name} is not there yet; there are {listed(cli.COMMANDS)}\n"
     assert typed(name, capsys) == (2, "", sentence)
 
 

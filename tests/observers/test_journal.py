@@ -14,6 +14,7 @@ from gateway.commands import (
     AnyCommand,
     AnyFact,
     CallEnded,
+    Clear,
     Entry,
     HeardLine,
     NoteTaken,
@@ -143,6 +144,24 @@ def test_a_compact_journal_is_small_and_tells_the_same_turns() -> None:
     assert turn.caller_started_at == pytest.approx(3.0)
     assert turn.caller_stopped_at == pytest.approx(3.58)
     assert turn.first_audible_ms == pytest.approx(700)
+
+
+def test_an_event_that_is_passed_on_is_written_once() -> None:
+    """A client is told most of what the agent says; each journal holds it once, also behind a hole."""
+    said, more = UserSaid("hello", final=True), UserSaid("hello you", final=True)
+    entries = [
+        Entry(1.0, item) for item in (said, Clear(), Tell(said), Tell(said), more, Tell(said), Tell(more))
+    ]
+    for head in (header("full"), header("compact"), header("compact", words=False)):
+        lines = lines_of(head, entries)
+        assert b"".join(lines).count(b"user.said") == 3, "the second one is told after another has come"
+        told = [entry.item if head.words else without_words(entry.item) for entry in entries]
+        assert [entry.item for entry in read_journal(lines).entries] == told
+    writer = LineWriter(header("full"))
+    lines = [writer.begin(0.0), *writer.write(entries[:1]), writer.lose(1.0, 1), *writer.write(entries[2:3])]
+    assert read_journal(lines).entries == [entries[0], entries[2]]
+    with pytest.raises(ValueError, match="an event is told that is not there"):
+        read_journal([lines[0], b'{"at":1.0,"item":{"type":"told"}}'])
 
 
 CLOCK = st.one_of(
