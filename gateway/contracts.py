@@ -88,6 +88,8 @@ class Upgrade(Struct, frozen=True):
     """From the verified webhook; empty where there was none."""
     parameters: Mapping[str, str] = {}
     """From the verified webhook; empty where there was none."""
+    clock: Callable[[], float] = lambda: 0.0
+    """Unix time in seconds, for dialects whose messages say when they were sent; a codec asks no other clock."""
 
 
 class Visit(Struct, frozen=True):

@@ -12,7 +12,7 @@ A vector file is ``tests/vectors/<name>/*.jsonl``, named after an adapter or a k
 
 A MESSAGE is an object (sent as JSON text), a string (text as it is) or ``{"$hex": "00ff"}`` (binary). In events only
 the fields that are written are compared; bytes are base64 and ``"raw": "$wire"`` is the text of the message. TEXT must be
-part of the error's sentence.
+part of the error's sentence. The clock of every upgrade stands at `CLOCK_S`.
 """
 
 import functools
@@ -37,6 +37,7 @@ from gateway.settings import BUILT_IN_REGIONS, RegionSettings, Secret, Secrets, 
 
 VECTORS = Path(__file__).parent / "vectors"
 NOWHERE = RegionSettings(voice_agent="wss://agents.invalid/v1/ws")
+CLOCK_S = 1790210425.654
 Message = str | bytes
 
 
@@ -85,6 +86,7 @@ def new_codec(name: str, setup: Mapping[str, Any] | None = None) -> Codec:
     setup = setup or {}
     if adapter := adapters().get(name):
         upgrade = filled(Upgrade, {"call_id": "call-1", **setup.get("upgrade", {})})
+        upgrade = msgspec.structs.replace(upgrade, clock=lambda: CLOCK_S)
         return adapter.codec(upgrade, filled(adapter.settings, setup.get("settings", {})))
     kind = agent_kinds()[name]
     settings = filled(kind.settings, {"kind": name, **setup.get("settings", {})})

@@ -1,7 +1,8 @@
 """Raw PCM clients: binary frames both ways, and on request the Voice Agent API's events as text.
 
 Owns the dialect of contract section 5: what the address may ask for, the few text messages that every client has,
-and with ``events=1`` the events that are not audio. Refuses to guess a format. The agent's session id, its resume
+and with ``events=1`` the events that are not audio; those that are not the agent's own text carry the time of the
+clock that comes with the upgrade. Refuses to guess a format. The agent's session id, its resume
 token and its configuration are never shown: a client knows the call by our own id.
 """
 
@@ -107,6 +108,7 @@ class PcmCodec:
         query = upgrade.query
         self._format = _format(query)
         self._shows_events = _switch(query, "events")
+        self._clock = upgrade.clock
         self._info = CallInfo(
             call_id=upgrade.call_id,
             adapter=NAME,
@@ -159,7 +161,7 @@ class PcmCodec:
             case Clear():
                 return [_json({"type": "talkpath.clear"})]
             case Tell(event) if self._shows_events:
-                return _told(event, self._info.call_id)
+                return self._told(event)
             case TellHeard(fact) if self._shows_events:
                 heard = {
                     name: getattr(fact, name)
@@ -167,14 +169,14 @@ class PcmCodec:
                 }
                 return [_json({"type": "talkpath.heard", **heard})]
             case HangUp() if self._shows_events:
-                return [_json({"type": "session.ended"})]
+                return [self._dated({"type": "session.ended"})]
         return []
 
     def refuse(self, sentence: str) -> list[str | bytes]:
         """Say in the dialect that a message was not understood; only clients that asked for events are told."""
         if not self._shows_events:
             return []
-        return [_json({"type": "session.error", "code": "invalid_format", "message": sentence})]
+        return [self._dated({"type": "session.error", "code": "invalid_format", "message": sentence})]
 
     def _event(self, kind: str, message: str) -> list[Event]:
         match kind:
@@ -194,6 +196,25 @@ class PcmCodec:
         if kind.startswith("talkpath."):
             return []  # ours, and optional; the agent's provider would not know it
         return [CallerForwarded(message)]
+
+    def _told(self, event: Event) -> list[str | bytes]:
+        """Messages of the Voice Agent API that show an agent's event (reference: Voice Agent API, 4)."""
+        match event:
+            case AgentReady():
+                # the original holds the provider's session id and resume token, and the route's configuration
+                return [self._dated({"type": "session.ready", "session_id": self._info.call_id})]
+            case AgentWarned(code, message):
+                return [self._dated({"type": "session.error", "code": code, "message": message})]
+            case AgentForwarded(raw):
+                return [] if _is_about_session(raw) else [raw]
+            case _ if raw := getattr(event, "raw", ""):
+                return [raw]
+        written = _written(event)
+        return [self._dated(written)] if written else []
+
+    def _dated(self, message: dict[str, Any]) -> str:
+        """A message of that API that nobody wrote but we: it carries its time (13.7)."""
+        return _json({**message, "timestamp": round(self._clock(), 3)})
 
     def _sound(self, audio: bytes) -> list[Event]:
         if self._head is not None:
@@ -245,22 +266,6 @@ def _switch(query: Mapping[str, str], name: str) -> bool:
     if value not in ("0", "1", "false", "true"):
         raise WireError(f"{name}={value[:40]!r} is neither 0 nor 1; use {name}=1 to switch it on")
     return value in ("1", "true")
-
-
-def _told(event: Event, call_id: str) -> list[str | bytes]:
-    """Messages of the Voice Agent API that show an agent's event (reference: Voice Agent API, 4)."""
-    match event:
-        case AgentReady():
-            # the original holds the provider's session id and resume token, and the route's configuration
-            return [_json({"type": "session.ready", "session_id": call_id})]
-        case AgentWarned(code, message):
-            return [_json({"type": "session.error", "code": code, "message": message})]
-        case AgentForwarded(raw):
-            return [] if _is_about_session(raw) else [raw]
-        case _ if raw := getattr(event, "raw", ""):
-            return [raw]
-    written = _written(event)
-    return [_json(written)] if written else []
 
 
 def _is_about_session(raw: str) -> bool:

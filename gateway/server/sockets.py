@@ -107,6 +107,7 @@ class MediaSockets:
             callee=media_pass.callee if media_pass else "",
             carrier_call_id=media_pass.carrier_call_id if media_pass else "",
             parameters=media_pass.parameters if media_pass else {},
+            clock=time.time,
         )
         try:
             codec = adapter.codec(upgrade, self._door.adapter_settings(adapter))

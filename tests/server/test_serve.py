@@ -4,6 +4,7 @@ import re
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -120,8 +121,8 @@ async def test_interrupt_lets_the_apology_be_heard(tmp_path: Path) -> None:
         url, _ = urls(await first_line(process))
         call = await http.ws_connect(f"{url}/v1/ws/pcm?events=1")
         await call.send_bytes(b"\x00" * 640)
-        while (await call.receive(timeout=LIMIT_S)).type is not aiohttp.WSMsgType.TEXT:
-            pass
+        ready = (await call.receive(timeout=LIMIT_S)).json()
+        assert (ready["type"], ready["timestamp"]) == ("session.ready", pytest.approx(time.time(), abs=30))
         process.send_signal(signal.SIGINT)
         heard_s, last = 0.0, ""
         async for message in call:
