@@ -5,6 +5,7 @@ Owns what is drawn; pygal draws it. A step that is void or failed leaves a gap i
 
 import math
 import re
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -14,11 +15,16 @@ from pygal.style import Style
 from gateway.simulate.load.figures import Window
 from gateway.simulate.load.report import Report
 
+# pygal leaves a finder of the old kind behind, about which Python 3.11 warns at every import that fails; it serves
+# maps only, which are not drawn here
+sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
+
 WIDTH: Final = 620
 HEIGHT: Final = 400
 _LEAST: Final = 0.1
 """Where a logarithmic axis begins."""
 _ROOT: Final = re.compile(r"^(?:<\?xml[^>]*>\s*)?<svg ")
+_SCRIPT: Final = re.compile(r"<script.*?</script>", re.DOTALL)
 _STYLE: Final = Style(
     background="white",
     plot_background="white",
@@ -45,7 +51,7 @@ def growth(report: Report) -> str:
         for column, over in enumerate(report.plan.over):
             drawn = _chart(report, over, f"{title}, {over.replace('tls', 'TLS')}", figure, is_log=is_log)
             place = f'<svg x="{column * WIDTH}" y="{row * HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-            charts.append(_ROOT.sub(place, drawn, count=1))
+            charts.append(_ROOT.sub(place, _SCRIPT.sub("", drawn), count=1))  # a picture needs no script
     width, height = WIDTH * len(report.plan.over), HEIGHT * len(rows)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '

@@ -6,7 +6,8 @@ Owns the order, and that one system's failure is a line in the report and not th
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -41,11 +42,6 @@ async def run(plan: Plan, begin: Callable[[Report], None], tell: Told) -> Report
     """
     cores = choose_cores()
     open_many_files()
-    for name in (
-        "asyncio",
-        "picows",
-    ):  # an overloaded system drops connections by the hundred; the report counts them
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     known = {system.name: system for system in SYSTEMS}
     absent = {name: why for name in plan.systems if (why := known[name].missing())}
     there = tuple(name for name in plan.systems if name not in absent)
@@ -59,7 +55,7 @@ async def run(plan: Plan, begin: Callable[[Report], None], tell: Told) -> Report
         notes=[*filter(None, [cores.note]), *(_left_out(name, why) for name, why in absent.items())],
     )
     begin(report)
-    with tempfile.TemporaryDirectory(prefix="talkpath-bench-") as folder, pinned(cores.generator):
+    with tempfile.TemporaryDirectory(prefix="talkpath-bench-") as folder, pinned(cores.generator), _quiet():
         ca_file = Path(folder) / "authority.pem"
         tls = agent_certificate(ca_file) if "tls" in plan.over else None
         async with LoadGenerator(tls) as load:
@@ -67,6 +63,20 @@ async def run(plan: Plan, begin: Callable[[Report], None], tell: Told) -> Report
             for over in plan.over:
                 await bench.measure(over, [known[name] for name in there])
     return report
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the libraries from telling of each broken connection: an overloaded system drops them by the hundred."""
+    loggers = [logging.getLogger(name) for name in ("asyncio", "aiofastnet", "picows")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def _left_out(name: str, why: str) -> str:

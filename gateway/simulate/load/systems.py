@@ -26,6 +26,7 @@ TOKEN: Final = "the-load-generator-signs-with-this"  # noqa: S105 - known to thi
 HAPROXY: Final = Path(__file__).with_name("haproxy.cfg")
 START_WITHIN_S: Final = 30.0
 STOP_WITHIN_S: Final = 5.0
+ENDING_WITHIN_S: Final = 0.5
 _LISTENS: Final = re.compile(r"listens on (\S+?),.* admin (\S+)")
 
 
@@ -179,9 +180,14 @@ async def _process(
         )
     try:
         yield process
-    except EOFError:
+    except (EOFError, OSError, CannotMeasure):
+        with suppress(TimeoutError):  # one that is ending is let end, so that its last words are known
+            async with asyncio.timeout(ENDING_WITHIN_S):
+                await process.wait()
+        if process.returncode is None:
+            raise
         said = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
-        raise CannotMeasure(f"{command[0]} did not start: {said[0]}") from None
+        raise CannotMeasure(f"the system ended by itself ({process.returncode}): {said[0]}") from None
     finally:
         with suppress(ProcessLookupError):
             process.terminate()
