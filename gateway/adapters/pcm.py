@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from gateway.adapters.api_events import UNREADABLE, json_text, type_of, written
 from gateway.audio import AudioFormat, Encoding, level_dbfs
 from gateway.commands import Clear, Command, HangUp, Play, Tell, TellHeard
 from gateway.contracts import Adapter, Upgrade
@@ -19,7 +20,6 @@ from gateway.errors import WireError
 from gateway.events import (
     AgentForwarded,
     AgentReady,
-    AgentSaid,
     AgentWarned,
     CallerAnsweredTool,
     CallerAudio,
@@ -30,12 +30,6 @@ from gateway.events import (
     CallInfo,
     CallStarted,
     Event,
-    ReplyEnded,
-    ReplyStarted,
-    SpeechStarted,
-    SpeechStopped,
-    ToolCalled,
-    UserSaid,
 )
 from gateway.hookspecs import hookimpl
 from gateway.settings import AdapterSettings, Settings
@@ -63,16 +57,10 @@ _OWN_QUERY: Final = frozenset(
     {"encoding", "sample_rate", "sample-rate", "rate", "events", "caller", "callee", "token"}
 )
 _LONGEST_HEADER: Final = 4096
-# msgspec reports bad JSON and wrong types as its own error, deep nesting and lone surrogates as Python's
-_UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeError)
 
 
 class PcmSettings(AdapterSettings, frozen=True, kw_only=True):
     """The section ``adapters.pcm``; it has no keys."""
-
-
-class _Peek(Struct):
-    type: str
 
 
 class _Sound(Struct):
@@ -89,7 +77,6 @@ class _Result(Struct):
     is_error: bool = False
 
 
-_PEEK: Final = msgspec.json.Decoder(_Peek)
 _SOUND: Final = msgspec.json.Decoder(_Sound)
 _PROMPT: Final = msgspec.json.Decoder(_Prompt)
 _RESULT: Final = msgspec.json.Decoder(_Result)
@@ -137,8 +124,8 @@ class PcmCodec:
         if isinstance(message, bytes):
             return self._sound(message)
         try:
-            kind = _PEEK.decode(message).type
-        except _UNREADABLE as error:
+            kind = type_of(message)
+        except UNREADABLE as error:
             raise WireError(
                 "text messages are JSON objects with a `type`; send audio as binary messages"
             ) from error
@@ -150,7 +137,7 @@ class PcmCodec:
             )
         try:
             return self._event(kind, message)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise WireError(f"the `{kind}` message cannot be read: {error}") from error
 
     def encode(self, command: Command) -> list[str | bytes]:
@@ -159,7 +146,7 @@ class PcmCodec:
             case Play(audio=audio):
                 return [audio]
             case Clear():
-                return [_json({"type": "talkpath.clear"})]
+                return [json_text({"type": "talkpath.clear"})]
             case Tell(event) if self._shows_events:
                 return self._told(event)
             case TellHeard(fact) if self._shows_events:
@@ -167,7 +154,7 @@ class PcmCodec:
                     name: getattr(fact, name)
                     for name in ("reply_id", "heard_ms", "sent_ms", "confirmed", "interrupted")
                 }
-                return [_json({"type": "talkpath.heard", **heard})]
+                return [json_text({"type": "talkpath.heard", **heard})]
             case HangUp() if self._shows_events:
                 return [self._dated({"type": "session.ended"})]
         return []
@@ -209,12 +196,12 @@ class PcmCodec:
                 return [] if _is_about_session(raw) else [raw]
             case _ if raw := getattr(event, "raw", ""):
                 return [raw]
-        written = _written(event)
-        return [self._dated(written)] if written else []
+        message = written(event)
+        return [self._dated(message)] if message else []
 
     def _dated(self, message: dict[str, Any]) -> str:
         """A message of that API that nobody wrote but we: it carries its time (13.7)."""
-        return _json({**message, "timestamp": round(self._clock(), 3)})
+        return json_text({**message, "timestamp": round(self._clock(), 3)})
 
     def _sound(self, audio: bytes) -> list[Event]:
         if self._head is not None:
@@ -271,56 +258,9 @@ def _switch(query: Mapping[str, str], name: str) -> bool:
 def _is_about_session(raw: str) -> bool:
     """Whether a forwarded message belongs to the agent's own session, which clients do not see into."""
     try:
-        return _PEEK.decode(raw).type.startswith("session.")
-    except _UNREADABLE:
+        return type_of(raw).startswith("session.")
+    except UNREADABLE:
         return True
-
-
-def _written(event: Event) -> dict[str, Any] | None:
-    """Event of an agent that speaks another language, in the Voice Agent API's words; None for the others."""
-    match event:
-        case SpeechStarted():
-            return {"type": "input.speech.started"}
-        case SpeechStopped():
-            return {"type": "input.speech.stopped"}
-        case UserSaid(text, final, item_id):
-            kind = "transcript.user" if final else "transcript.user.delta"
-            return {"type": kind, "item_id": item_id, "text": text}
-        case ReplyStarted(reply_id):
-            return {"type": "reply.started", "reply_id": reply_id}
-        case AgentSaid(reply_id, text, True, interrupted):
-            return {
-                "type": "transcript.agent",
-                "reply_id": reply_id,
-                "text": text,
-                "interrupted": interrupted,
-            }
-        case AgentSaid(reply_id, word, start_ms=start_ms, end_ms=end_ms):
-            times = {"start_ms": start_ms, "end_ms": end_ms}
-            return {"type": "transcript.agent.delta", "reply_id": reply_id, "delta": word, **times}
-        case ReplyEnded(reply_id, interrupted):
-            status = "interrupted" if interrupted else "completed"
-            return {"type": "reply.done", "reply_id": reply_id, "status": status}
-        case ToolCalled(tool_call_id, name, arguments):
-            return {
-                "type": "tool.call",
-                "call_id": tool_call_id,
-                "name": name,
-                "arguments": _object(arguments),
-            }
-    return None
-
-
-def _object(text: str) -> Any:
-    """Arguments of a tool as the object that they are; text that is none stays text."""
-    try:
-        return msgspec.json.decode(text)
-    except _UNREADABLE:
-        return text
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 @hookimpl
