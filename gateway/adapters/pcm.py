@@ -196,8 +196,8 @@ class PcmCodec:
                 return [] if _is_about_session(raw) else [raw]
             case _ if raw := getattr(event, "raw", ""):
                 return [raw]
-        message = written(event)
-        return [self._dated(message)] if message else []
+        fields = written(event)
+        return [self._dated(fields)] if fields else []
 
     def _dated(self, message: dict[str, Any]) -> str:
         """A message of that API that nobody wrote but we: it carries its time (13.7)."""
