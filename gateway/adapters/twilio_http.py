@@ -17,6 +17,8 @@ from gateway.errors import WireError
 from gateway.events import CallInfo
 from gateway.settings import AdapterSettings, Secrets
 
+_HTTP: Final = re.compile(r"https?://[^\s/?#@]+(/\S*)?\Z")
+
 
 class TwilioSettings(AdapterSettings, frozen=True, kw_only=True):
     """The section ``adapters.twilio``."""
@@ -29,6 +31,15 @@ class TwilioSettings(AdapterSettings, frozen=True, kw_only=True):
     """REST interface; regions have their own, such as ``https://api.dublin.ie1.twilio.com``."""
     require_token: bool = True
     """Whether a media socket needs our one-time token besides Twilio's signature."""
+
+    def __post_init__(self) -> None:
+        """Refuse an address that no request can be sent to.
+
+        Raises:
+            ValueError: in one sentence, without the place.
+        """
+        if not _HTTP.match(self.rest):
+            raise ValueError("`rest` is no address of a REST interface; it begins with https:// or http://")
 
 
 _OVER: Final = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})

@@ -19,6 +19,7 @@ def notes(settings: Settings) -> list[str]:
         *_unreached(settings),
         *_unserved(settings),
         *_unproven(settings),
+        *_unsafe(settings),
         *_without_effect(settings),
     ]
 
@@ -70,6 +71,19 @@ def _unproven(settings: Settings) -> Iterator[str]:
                     f"adapters.{name}.{field.name}: is empty, and server.host or server.public_url opens the gateway "
                     f"to others, so every call of {name} is refused; set it, or leave adapters.{name} out"
                 )
+
+
+def _unsafe(settings: Settings) -> Iterator[str]:
+    carriers = [
+        name
+        for name, adapter in settings.adapters.items()
+        if any(field.type == Secrets for field in msgspec.structs.fields(adapter))
+    ]
+    if carriers and settings.server.public_url.startswith("http://"):
+        yield (
+            f"server.public_url: begins with http://, so {' and '.join(carriers)} would be sent to a media socket at "
+            "ws://, and carriers open wss:// only; write https://"
+        )
 
 
 def _without_effect(settings: Settings) -> list[str]:

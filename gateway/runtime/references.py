@@ -174,11 +174,20 @@ class _Check:
                 )
 
     def keys(self) -> None:
-        """Gateway keys must have a text, a name of their own and routes that exist."""
+        """Gateway keys must have a text and a name of their own, and routes that exist."""
         routes = [route.name for route in self._settings.routes if route.name]
         names: set[str] = set()
+        first: dict[str, int] = {}
         for index, key in self._numbered(self._settings.access.keys, "access", "keys"):
             here = ("access", "keys", index)
+            for text in dict.fromkeys(secret.reveal() for secret in key.key):
+                if text in first:
+                    other = f"access.keys[{first[text]}].key"
+                    self._add(
+                        (*here, "key"),
+                        f"is {other} too, and only the first one would count; give each its own",
+                    )
+                first.setdefault(text, index)
             if not key.key:
                 self._add((*here, "key"), "is empty, and an empty key would let everybody in; give it a text")
             if key.name in names:

@@ -144,6 +144,18 @@ def test_without_names_of_its_own_a_region_is_us_or_eu() -> None:
         ("server: {public_url: voice.example.com}\n", "server.public_url: expected an origin"),
         ("server: {public_url: 'https://a.example/path'}\n", "server.public_url: expected an origin"),
         ("plugins: {folder: nowhere}\n", "plugins.folder: there is no folder"),
+        (
+            "adapters: {twilio: {rest: 'ftp://x'}}\n",
+            "adapters.twilio: `rest` is no address of a REST interface",
+        ),
+        (
+            "adapters: {twilio: {rest: 'https://'}}\n",
+            "adapters.twilio: `rest` is no address of a REST interface",
+        ),
+        (
+            "access: {keys: [{name: a, key: [x, x]},\n {name: b, key: [y, x]}]}\n",
+            "access.keys[1].key: is access.keys[0].key too, and only the first one would count; give each its own (line 2)",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_in_a_sentence(text: str, words: str) -> None:

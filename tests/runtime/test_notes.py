@@ -13,6 +13,7 @@ from gateway.settings import (
     RecordingSettings,
     RouteSettings,
     Secret,
+    ServerSettings,
     Settings,
     TelemetrySettings,
 )
@@ -81,6 +82,17 @@ def test_a_carrier_that_cannot_prove_itself_is_named() -> None:
     assert places(Settings(adapters=adapters)) == ["adapters.twilio.auth_token"]
     adapters["twilio"] = TwilioSettings(auth_token=(Secret("t"),))
     assert notes(Settings(adapters=adapters)) == []
+
+
+def test_an_origin_that_carriers_cannot_use_is_named() -> None:
+    """Behind http:// the media socket would be ws://, which no carrier opens; other clients may."""
+    for url, adapters, named in (
+        ("http://voice.example.com", {"twilio": TwilioSettings(auth_token=(Secret("t"),))}, True),
+        ("https://voice.example.com", {"twilio": TwilioSettings(auth_token=(Secret("t"),))}, False),
+        ("http://voice.example.com", {"pcm": AdapterSettings()}, False),
+    ):
+        found = places(Settings(server=ServerSettings(public_url=url), adapters=adapters))
+        assert found == (["server.public_url"] if named else [])
 
 
 def test_a_route_for_an_adapter_that_is_not_served_is_named() -> None:
