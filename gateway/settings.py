@@ -126,6 +126,9 @@ class AgentSettings(Section, frozen=True, kw_only=True):
     """Seconds of the caller's voice without any sign from the agent after which its session is replaced."""
     stalled_reply_s: Annotated[float, Meta(ge=2, le=120)] = 15
     """Silence of an unfinished reply after which it counts as ended."""
+    lost_after_s: Annotated[float, Meta(ge=1, le=120)] | None = 6.0
+    """Seconds in which nothing comes from its connection, not even the answer to a ping, after which that counts as
+    lost; null never. An agent that has never answered a ping is not held to it."""
 
 
 class MatchSettings(Section, frozen=True, kw_only=True):

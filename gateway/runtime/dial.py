@@ -17,7 +17,8 @@ from yarl import URL
 from gateway.audio import AudioFormat
 from gateway.contracts import AgentCall, Dial, Local
 from gateway.runtime.agent_sound import AgentSound
-from gateway.runtime.legs import LegBounds, WebSocketLeg, WireLeg
+from gateway.runtime.legs import LegBounds, WireLeg
+from gateway.runtime.watched_leg import WatchedLeg
 from gateway.runtime.wires import LocalSession, LocalWire
 from gateway.settings import RegionSettings
 
@@ -162,7 +163,8 @@ class Dialler:
             breaker.failed()
             raise DialError(f"{who} was not reached: {str(error) or type(error).__name__}") from error
         breaker.succeeded()
-        return WebSocketLeg(socket, plan.codec, bounds=attempt.bounds, sound=sound)
+        lost_after_s = attempt.call.settings.lost_after_s
+        return WatchedLeg(socket, plan.codec, bounds=attempt.bounds, sound=sound, lost_after_s=lost_after_s)
 
 
 def check_book(address: str, region: RegionSettings) -> URL:

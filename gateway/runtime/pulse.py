@@ -22,15 +22,24 @@ MOST_PINGS: Final = 256
 """Pings whose answer is waited for."""
 
 
-class Beating(Protocol):
-    """What a connection must tell, and let be done to it."""
+class Signs(Protocol):
+    """What a connection must tell."""
 
     heard: int
     """Messages that have come, of whatever kind."""
-    listens: bool
+    listen: bool
     """Whether somebody waits for the next one."""
     on_pong: Callable[[bytes], None] | None
     """Is told of each answer to a ping."""
+
+
+class Beating(Protocol):
+    """What must be done to it."""
+
+    @property
+    def ears(self) -> Signs:
+        """What has come."""
+        ...
 
     def ping(self, payload: bytes) -> None:
         """Ask for an answer, without waiting; nothing happens where that is impossible."""
@@ -60,7 +69,8 @@ class Pulse:
         self._pings: deque[tuple[bytes, float]] = deque(maxlen=MOST_PINGS)
         self._sent = 0
         self._received_until: float | None = None  # everything sent before has been received
-        wire.on_pong = self._take_pong
+        self._ears = wire.ears
+        self._ears.on_pong = self._take_pong
 
     async def watch(self) -> None:
         """Look and ask at every beat, until cancelled, or until the peer counts as lost and is broken off."""
@@ -83,8 +93,8 @@ class Pulse:
         return self.round_trip_s + MARGIN_S if since_s <= usual_s else since_s
 
     def _is_lost(self) -> bool:
-        if self._wire.heard != self._heard or not self._wire.listens:
-            self._heard = self._wire.heard
+        if self._ears.heard != self._heard or not self._ears.listen:
+            self._heard = self._ears.heard
             self._silent_beats = 0
             return False
         self._silent_beats += 1

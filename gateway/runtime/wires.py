@@ -4,6 +4,7 @@ Owns what each library calls the same thing. Knows no dialect and no bounds; tho
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final, Protocol
 
@@ -54,13 +55,10 @@ class Wire(Protocol):
 class WebSocketWire:
     """A WebSocket of aiohttp, server's or client's, whose upgrade is done."""
 
-    def __init__(
-        self, socket: web.WebSocketResponse | aiohttp.ClientWebSocketResponse, share: Share | None = None
-    ) -> None:
+    def __init__(self, socket: web.WebSocketResponse | aiohttp.ClientWebSocketResponse, share: Share) -> None:
         self._socket = socket
-        self._pace = _Paced(socket._reader, share) if share else None  # noqa: SLF001 - it offers no way to read slowly
-        if self._pace:
-            socket._reader = self._pace  # type: ignore[assignment]  # noqa: SLF001 - as above
+        self.ears = Ears(socket._reader, share)  # noqa: SLF001 - it offers no way to read slowly
+        socket._reader = self.ears  # type: ignore[assignment]  # noqa: SLF001 - as above
         self.close_code = LOST_CODE
         self.close_reason = ""
 
@@ -98,10 +96,21 @@ class WebSocketWire:
         except (aiohttp.ClientError, RuntimeError) as error:  # aiohttp's words for a closed socket
             raise ConnectionError(str(error)) from error
 
+    def ping(self, payload: bytes) -> None:
+        """Ask for an answer, without waiting; a peer that does not read is not asked, nor one that is gone."""
+        if self.takes_at_once:
+            with contextlib.suppress(aiohttp.ClientError, RuntimeError, ConnectionError):
+                _begin(self._socket.ping(payload))
+
+    def break_off(self, why: str) -> None:
+        """End the connection now, without a word to the peer; `receive` then gives None."""
+        self.close_reason = why
+        if writer := self._socket._writer:  # noqa: SLF001 - it has no public way to break a connection off
+            writer.transport.abort()
+
     async def close(self, code: int, reason: str) -> None:
         """Close with a code and as much of the reason as a close frame holds."""
-        if self._pace:
-            self._pace.hurry()
+        self.ears.hurry()
         try:
             fitting = reason.encode()[:CLOSE_REASON_BYTES].decode(errors="ignore").encode()
             await self._socket.close(code=code, message=fitting)
@@ -112,8 +121,8 @@ class WebSocketWire:
                 writer.transport.abort()
 
 
-class _Paced:
-    """aiohttp's queue of what has come, read no faster than its connection's share.
+class Ears:
+    """aiohttp's queue of what has come, read no faster than its connection's share; knows the peer's signs of life.
 
     aiohttp reads it in loops of its own that never wait while there is more: to answer pings, and to find the close.
     """
@@ -123,6 +132,12 @@ class _Paced:
         self._share = share
         self._loop = asyncio.get_running_loop()
         self._hurry = asyncio.Event()
+        self.heard = 0
+        """Messages that have come, pings and their answers included."""
+        self.listen = False
+        """Whether somebody waits for the next one."""
+        self.on_pong: Callable[[bytes], None] | None = None
+        """Is told of each answer to a ping."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._queue, name)
@@ -131,8 +146,13 @@ class _Paced:
         """Wait for a message, and first for the turn of this connection."""
         if self._share.is_spent:
             await self._rest(self._share.pause_s(self._loop.time()))
+        self.listen = True
         message = await self._queue.read()
+        self.listen = False
+        self.heard += 1
         self._share.take(len(message.data) if message.type in _WITH_DATA else 0)
+        if message.type is aiohttp.WSMsgType.PONG and self.on_pong:
+            self.on_pong(message.data)
         return message
 
     def hurry(self) -> None:

@@ -219,7 +219,7 @@ async def test_others_have_their_turns_beside_a_flood(kind: str) -> None:
     """While a peer floods, also with control frames, the loop turns at least after every fifty of its messages."""
     async with connected() as (leg, client, events, _):
         share = _Counted(20_000)
-        leg._wire._pace._share = share  # type: ignore[attr-defined]
+        leg._wire.ears._share = share  # type: ignore[attr-defined]
         for _ in range(3000):
             await client.send_frame(b"1", aiohttp.WSMsgType[kind])
         await client.send_str("last")
@@ -232,7 +232,7 @@ async def test_a_flood_can_be_closed() -> None:
     """A peer that floods is closed like any other, and the loop goes on turning while its close is waited for."""
     async with connected(messages_s=1000, close_s=0.5) as (leg, client, _, over):
         share = _Counted(20_000)
-        leg._wire._pace._share = share  # type: ignore[attr-defined]
+        leg._wire.ears._share = share  # type: ignore[attr-defined]
         for _ in range(20_000):
             await client.send_frame(b"1", aiohttp.WSMsgType.PING)
         await leg.close(1008, "enough")

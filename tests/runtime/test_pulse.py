@@ -14,7 +14,8 @@ class Peer:
 
     def __init__(self, *, answers_after_s: float | None = 0.1) -> None:
         self.heard = 0
-        self.listens = True
+        self.listen = True
+        self.ears = self
         self.on_pong: Callable[[bytes], None] | None = None
         self.answers_after_s = answers_after_s
         """How late it answers; None for a peer that does not."""
@@ -137,11 +138,11 @@ async def test_time_in_which_nobody_listens_does_not_count() -> None:
     peer = Peer()
     async with Watched(peer):
         await passing(5.5)
-        peer.listens = False
+        peer.listen = False
         peer.answers_after_s = None
         await passing(60)
         assert not peer.broken_off
-        peer.listens = True
+        peer.listen = True
         await passing(LOST_AFTER_S - 1)
         assert not peer.broken_off
 
