@@ -18,43 +18,57 @@ if TYPE_CHECKING:
 NEEDS = "the load generator is an extra; install it with: pip install 'talkpath[bench]'"
 
 
+Calls = Annotated[
+    str | None,
+    typer.Option(
+        help="Calls at once, a step each; else 10,50,100,200,300,400.", metavar="N,N,…", show_default=False
+    ),
+]
+Systems = Annotated[
+    str | None,
+    typer.Option(
+        help="What to measure, of haproxy, relay, talkpath-bare (without observers) and talkpath; else all.",
+        metavar="NAME,NAME,…",
+        show_default=False,
+    ),
+]
+WindowSeconds = Annotated[
+    float | None, typer.Option(help="Length of a measurement; else 3.", min=0.5, max=600, show_default=False)
+]
+Runs = Annotated[
+    int | None,
+    typer.Option(
+        help="Measurements of a step, the best of which counts; else 3.", min=1, max=100, show_default=False
+    ),
+]
+Tls = Annotated[
+    bool | None,
+    typer.Option(
+        "--tls/--plain",
+        help="Reach the agent over TLS only, or without it only; else both, one after the other.",
+        show_default=False,
+    ),
+]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="Look for a minute: 10 and 100 calls, once, without TLS.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Folder in which bench.json and growth.svg are written.", show_default=False),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+
+
 def bench(
     *,
-    calls: Annotated[
-        str | None,
-        typer.Option(
-            help="Calls at once, a step each.", metavar="N,N,…", show_default="10,50,100,200,300,400"
-        ),
-    ] = None,
-    systems: Annotated[
-        str | None,
-        typer.Option(
-            help="What to measure: haproxy, relay, talkpath-bare (without observers), talkpath.",
-            metavar="NAME,NAME,…",
-            show_default="all",
-        ),
-    ] = None,
-    seconds: Annotated[
-        float | None, typer.Option(help="Length of a measurement.", min=0.5, max=600, show_default="3")
-    ] = None,
-    runs: Annotated[
-        int | None,
-        typer.Option(help="Measurements of a step; the best counts.", min=1, max=100, show_default="3"),
-    ] = None,
-    tls: Annotated[
-        bool | None,
-        typer.Option(
-            "--tls/--plain", help="Reach the agent over TLS only, or without it only.", show_default="both"
-        ),
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option(help="Look for a minute: 10 and 100 calls, once, without TLS.")
-    ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder in which bench.json and growth.svg are written.", show_default=False),
-    ] = None,
-    json: Annotated[bool, typer.Option(help="Print one JSON document and nothing else.")] = False,
+    calls: Calls = None,
+    systems: Systems = None,
+    seconds: WindowSeconds = None,
+    runs: Runs = None,
+    tls: Tls = None,
+    quick: Quick = False,
+    out: Out = None,
+    json: Json = False,
 ) -> None:
     """Measure what a call costs on this machine, beside HAProxy and a bare relay in the same run.
 
