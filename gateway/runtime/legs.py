@@ -19,7 +19,8 @@ from gateway.errors import WireError
 from gateway.events import AnyEvent, CallerAudio, Event, ReplyAudio
 from gateway.runtime.agent_sound import AgentSound
 from gateway.runtime.bell import Bell
-from gateway.runtime.share import Share
+from gateway.runtime.share import MESSAGE_BYTES, Share
+from gateway.runtime.slices import slice_reading
 from gateway.runtime.wires import LocalSession, LocalWire, WebSocketWire, Wire
 
 __all__ = ["LegBounds", "LocalSession", "LocalWire", "WebSocketLeg", "WebSocketWire", "Wire", "WireLeg"]
@@ -369,6 +370,7 @@ class WebSocketLeg(WireLeg):
         sound: AgentSound | None = None,
     ) -> None:
         bounds = bounds or LegBounds()
+        slice_reading(socket, quick_bytes=bounds.messages_s * MESSAGE_BYTES)
         super().__init__(WebSocketWire(socket, Share(bounds.messages_s)), codec, bounds=bounds, sound=sound)
 
 

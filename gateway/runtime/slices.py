@@ -1,0 +1,76 @@
+"""Lets aiohttp parse what one connection brings a little at a time.
+
+aiohttp reads up to a quarter of a megabyte at once and parses all of it before anything else happens: tens of
+milliseconds where it is made of tiny frames, in which no other call gets a turn. Owns the order of the slices and a
+bound on how fast they follow each other. Refuses to know what they mean.
+"""
+
+import asyncio
+from typing import Any, Final
+
+import aiohttp
+from aiohttp import web
+
+SLICE_BYTES: Final = 4096
+"""What is parsed in one turn of the loop: a millisecond, were it all of empty frames."""
+PAUSE_S: Final = 0.004
+"""Between two slices of a peer that has sent more at once than any call does; a megabyte a second."""
+
+
+def slice_reading(
+    socket: web.WebSocketResponse | aiohttp.ClientWebSocketResponse, quick_bytes: float
+) -> None:
+    """Have a socket, server's or client's, parsed in slices: ``quick_bytes`` of a burst turn by turn, the rest slowly."""
+    if isinstance(socket, aiohttp.ClientWebSocketResponse):
+        protocol: Any = socket._conn.protocol if socket._conn else None  # noqa: SLF001 - aiohttp has no bound of its own
+    else:
+        protocol = socket._req.protocol if socket._req else None  # noqa: SLF001 - as above
+    if protocol is not None and protocol._payload_parser is not None:  # noqa: SLF001 - as above
+        protocol._payload_parser = _Slices(protocol._payload_parser, protocol, quick_bytes)  # noqa: SLF001 - as above
+
+
+class _Slices:
+    """Stands between a protocol of aiohttp and its parser."""
+
+    def __init__(self, parser: Any, protocol: Any, quick_bytes: float) -> None:
+        self._parser = parser
+        self._protocol = protocol
+        self._quick_bytes = quick_bytes
+        self._loop = asyncio.get_running_loop()
+        self._rest = b""
+        self._burst_bytes = 0
+        self._ends = False
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        """Parse what is little at once; begin to work off what is not."""
+        if not self._rest and len(data) <= SLICE_BYTES:
+            failed: tuple[bool, bytes] = self._parser.feed_data(data)
+            return failed
+        if not self._rest:
+            self._protocol._pause_reading_for_buffer()  # noqa: SLF001 - made for buffers like this one
+            self._burst_bytes = 0
+            self._loop.call_soon(self._parse)
+        self._rest += data
+        return False, b""
+
+    def feed_eof(self) -> None:
+        """Pass on the end, behind what waits."""
+        self._ends = True
+        if not self._rest:
+            self._parser.feed_eof()
+
+    def _parse(self) -> None:
+        waits = self._protocol._reading_paused and self._protocol.transport is not None  # noqa: SLF001 - for its reader
+        if not waits:
+            piece, self._rest = self._rest[:SLICE_BYTES], self._rest[SLICE_BYTES:]
+            failed, _ = self._parser.feed_data(piece)
+            if failed:
+                self._rest = b""
+            self._burst_bytes += len(piece)
+        if self._rest:
+            quick = self._burst_bytes < self._quick_bytes and not waits
+            self._loop.call_later(0 if quick else PAUSE_S, self._parse)
+        elif self._ends:
+            self._parser.feed_eof()
+        else:
+            self._protocol._resume_reading_for_buffer()  # noqa: SLF001 - as above

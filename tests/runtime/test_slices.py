@@ -1,0 +1,124 @@
+import asyncio
+
+from fakes import soon, virtual
+
+from gateway.runtime.slices import PAUSE_S, SLICE_BYTES, _Slices
+
+QUICK_BYTES = 20 * SLICE_BYTES
+
+
+class Parser:
+    """Takes note of what it is fed."""
+
+    def __init__(self) -> None:
+        self.fed: list[bytes] = []
+        self.fed_at: list[float] = []
+        self.fails = False
+        self.ended = 0
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        self.fed.append(data)
+        self.fed_at.append(asyncio.get_running_loop().time())
+        return self.fails, b""
+
+    def feed_eof(self) -> None:
+        self.ended += 1
+
+
+class Protocol:
+    """Reads, or does not."""
+
+    def __init__(self) -> None:
+        self.transport: object | None = object()
+        self._reading_paused = False
+        self.held: list[bool] = []
+
+    def _pause_reading_for_buffer(self) -> None:
+        self.held.append(True)
+
+    def _resume_reading_for_buffer(self) -> None:
+        self.held.append(False)
+
+
+def sliced() -> tuple[_Slices, Parser, Protocol]:
+    parser, protocol = Parser(), Protocol()
+    return _Slices(parser, protocol, QUICK_BYTES), parser, protocol
+
+
+@virtual
+async def test_what_is_little_is_parsed_at_once() -> None:
+    """What a call brings in a moment is parsed without a detour, and its failure told at once."""
+    slices, parser, protocol = sliced()
+    assert slices.feed_data(b"x" * SLICE_BYTES) == (False, b"")
+    parser.fails = True
+    assert slices.feed_data(b"y") == (True, b"")
+    assert parser.fed == [b"x" * SLICE_BYTES, b"y"]
+    assert not protocol.held
+
+
+@virtual
+async def test_what_is_much_is_parsed_turn_by_turn() -> None:
+    """A burst is parsed in slices with a turn of the loop between them, in order, while nothing more is read."""
+    slices, parser, protocol = sliced()
+    data = b"".join(number.to_bytes(4, "big") for number in range(15_000))
+    slices.feed_data(data[:50_000])
+    slices.feed_data(data[50_000:])
+    turns = 0
+    while protocol.held != [True, False]:
+        before = len(parser.fed)
+        await asyncio.sleep(0)
+        turns += 1
+        assert len(parser.fed) - before <= 1
+    assert b"".join(parser.fed) == data
+    assert max(map(len, parser.fed)) == SLICE_BYTES
+    slices.feed_data(b"after")
+    assert parser.fed[-1] == b"after"
+
+
+@virtual
+async def test_a_flood_is_parsed_slowly() -> None:
+    """What goes on beyond a burst is parsed at a megabyte a second."""
+    slices, parser, _ = sliced()
+    slices.feed_data(bytes(100 * SLICE_BYTES))
+    await asyncio.sleep(1)
+    quick = [at for at in parser.fed_at if at == parser.fed_at[0]]
+    assert len(quick) == QUICK_BYTES // SLICE_BYTES
+    assert parser.fed_at[-1] - parser.fed_at[0] > 79 * PAUSE_S
+
+
+@virtual
+async def test_the_end_comes_last() -> None:
+    """A connection that ends while slices wait has ended once they are parsed, although nobody reads them."""
+    slices, parser, protocol = sliced()
+    slices.feed_data(bytes(3 * SLICE_BYTES))
+    protocol._reading_paused = True
+    await soon()
+    slices.feed_eof()
+    assert parser.ended == 0
+    protocol.transport = None
+    await soon()
+    assert (parser.ended, len(parser.fed)) == (1, 3)
+
+
+@virtual
+async def test_a_full_queue_is_waited_for() -> None:
+    """While the reader of a connection has no room, nothing more is parsed."""
+    slices, parser, protocol = sliced()
+    protocol._reading_paused = True
+    slices.feed_data(bytes(3 * SLICE_BYTES))
+    await asyncio.sleep(1)
+    assert not parser.fed
+    protocol._reading_paused = False
+    await asyncio.sleep(1)
+    assert len(parser.fed) == 3
+    assert protocol.held == [True, False]
+
+
+@virtual
+async def test_what_follows_a_failure_is_forgotten() -> None:
+    """Once the parser has failed, the rest of the burst is not parsed."""
+    slices, parser, _ = sliced()
+    parser.fails = True
+    slices.feed_data(bytes(3 * SLICE_BYTES))
+    await soon()
+    assert len(parser.fed) == 1
