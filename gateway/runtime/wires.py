@@ -64,7 +64,14 @@ class WebSocketWire:
 
     async def receive(self) -> str | bytes | None:
         """Wait for a message; None once the connection is gone."""
-        message = await self._socket.receive()
+        try:
+            message = await self._socket.receive()
+        except (
+            aiohttp.ClientError,
+            RuntimeError,
+            ConnectionError,
+        ):  # a ping came, and its answer found nobody
+            return None
         if message.type in _WITH_DATA:
             return message.data  # type: ignore[no-any-return]
         if message.type is aiohttp.WSMsgType.CLOSE:

@@ -151,7 +151,10 @@ class MediaSockets:
         leg: CallerLeg | None = None
         heard = False
         try:
-            await socket.prepare(request)
+            try:
+                await socket.prepare(request)
+            except ConnectionError:  # gone before it was answered
+                return socket
             leg = CallerLeg(socket, codec, self._server, is_welcome=welcome)
             await self._registry.attach(call, leg)
             heard = leg.crossed

@@ -239,3 +239,29 @@ async def test_a_flood_can_be_closed() -> None:
         await ended(over, 2)
         share.turning.cancel()
         assert share.most <= TURN
+
+
+async def test_peer_that_pings_and_is_gone() -> None:
+    """A ping whose answer finds nobody ends the reading as lost; it is no fault of ours."""
+    async with connected() as (leg, client, events, over):
+        for _ in range(500):
+            await client.send_frame(b"?", aiohttp.WSMsgType.PING)
+        raw = tcp_of(client).get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        tcp_of(client).abort()
+        await ended(over, 2)
+        assert (leg.close_code, events) == (1006, [])
+
+
+async def test_a_burst_arrives_whole() -> None:
+    """A megabyte in one burst, of messages of all sizes and in fragments, arrives unchanged and in order."""
+    async with connected(messages_s=100_000) as (_, client, events, over):
+        sizes = [1, 100, 5000, 0, 300_000, 7, 65_536, 4096, 500_000, 3]
+        writer = client._writer
+        for number, size in enumerate(sizes):
+            await client.send_str(f"{number}{'x' * size}")
+            for _ in range(50):
+                await writer.send_frame(b"ping", aiohttp.WSMsgType.PING)
+        await client.close()
+        await ended(over, 5)
+        assert events == [CallerPressed(f"{number}{'x' * size}") for number, size in enumerate(sizes)]
