@@ -36,6 +36,7 @@ bench: $(DEV)
 	$(BIN)/python bench/step.py
 	$(BIN)/python bench/decode.py
 	$(BIN)/python bench/transcode.py
+	$(BIN)/python bench/journal.py
 	$(BIN)/python bench/inbox_to_outbox.py
 	$(BIN)/talkpath bench --out bench/out
 

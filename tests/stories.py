@@ -1,6 +1,9 @@
 """Recorded calls as the test suite keeps them: a journal that is always written alike, and its story for people."""
 
+import sys
 from collections.abc import Iterable, Iterator
+
+import pytest
 
 from gateway.commands import Entry
 from gateway.events import AgentSaid, AnyEvent, CallerAudio, CallerHeard, ReplyAudio, TimeReached
@@ -13,6 +16,15 @@ BATCH_S = 1.0
 """How much of a call is written at once, so that a change touches the lines of its second alone."""
 UNTOLD = (CallerAudio, ReplyAudio, CallerHeard, TimeReached)
 """Events that come by the hundred and say nothing to people."""
+
+
+def change_constant(monkeypatch: pytest.MonkeyPatch, name: str, value: float) -> None:
+    """Change a constant of the conversation, in whichever of its modules it is used."""
+    modules = [module for path, module in sys.modules.items() if path.startswith("gateway.call.")]
+    found = [module for module in modules if getattr(module, name, value) != value]
+    assert found, f"{name} is no constant of the conversation any more; seed another change"
+    for module in found:
+        monkeypatch.setattr(module, name, value)
 
 
 def accepted(journal: Journal) -> list[bytes]:

@@ -57,7 +57,7 @@ def notes(replay: Replay) -> Iterator[str]:
 def verdict(comparison: Comparison) -> str:
     """The result in one sentence."""
     turns = [turn for turn in comparison.turns if turn.number != START]
-    said = f"{len(turns)} turns, {comparison.commands} commands"
+    said = f"{len(turns)} turn{'s' * (len(turns) != 1)}, {comparison.commands} commands"
     if comparison.is_same:
         return f"The same: {said}."
     differing = sum(turn.first is not None for turn in comparison.turns)

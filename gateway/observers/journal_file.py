@@ -3,9 +3,9 @@
 Owns what the lines mean, in both directions. Refuses files and threads, which are `gateway.observers.journal`'s, and
 what is left out of a journal: words are `gateway.observers.journal_words`'s, sound is `gateway.observers.journal_run`'s.
 
-The first line's item is a `JournalHeader`; every other line is an entry, ``{"at": …, "item": {"type": …}}``. In the
-compact form stretches of sound and of `TimeReached` are one `Run` each, which is read back as the same entries at the
-same moments, with silence instead of the sound. `Tell`, which repeats an event, is most often written as `Told`.
+The first line's item is a `JournalHeader`; every other line is an entry, ``{"at": …, "item": {"type": …}}``. Stretches
+of sound and of `TimeReached` are one `Run` each, which is read back as the same entries at the same moments; in the
+compact form with silence instead of the sound. `Tell`, which repeats an event, is most often written as `Told`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -102,13 +102,13 @@ class LineWriter:
 
     def write(self, batch: Sequence[Entry]) -> Iterator[bytes]:
         """The lines of some entries; nothing is held back for later."""
-        is_compact, words = self._header.form == "compact", self._header.words
+        with_sound, words = self._header.form == "full", self._header.words
         place = 0
         while place < len(batch):
             entry = batch[place]
             item = entry.item
-            if is_compact and is_repeated(item):
-                run, place = code_run(batch, place)
+            if is_repeated(item):
+                run, place = code_run(batch, place, with_sound=with_sound)
                 yield _line(entry.at, run)
                 continue
             place += 1

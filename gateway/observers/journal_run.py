@@ -1,9 +1,9 @@
-"""Sound and time in a compact journal: a stretch of entries as one line, without the sound itself.
+"""Sound and time in a journal: a stretch of entries as one line, with the sound itself or without.
 
 Owns the coding, in both directions. Whatever a machine may decide by is kept exactly: how many entries of which
-kind, in which order, at which moments, of which size, of which reply. Levels are kept in whole dB, rounded down, so
-that a threshold in whole dB judges them alike. The samples are left out: what is read back is silence, or a steady
-loud tone where an agent sent more than 20 ms at once, because there the machine asks how loud each part is.
+kind, in which order, at which moments, of which size, of which reply. Without sound, levels are kept in whole dB,
+rounded down, so that a threshold in whole dB judges them alike, and what is read back is silence, or a steady loud
+tone where an agent sent more than 20 ms at once, because there the machine asks how loud each part is.
 """
 
 import math
@@ -39,9 +39,10 @@ class Run(Struct, tag="run", omit_defaults=True):
     """A stretch of entries; the line's moment is that of the first."""
 
     what: str
-    """A letter per entry: the caller's sound, a reply's, sent to the agent, played, house sound, time.
+    """A letter per entry; a capital one happened later than the entry before it.
 
-    The letters are ``c``, ``r``, ``s``, ``p``, ``h`` and ``t``; a capital one happened later than the entry before it.
+    ``c`` the caller's sound, ``s`` sound sent to the agent, ``e`` the last piece sent on to it as it is, ``r`` a reply's
+    sound, ``p`` played to the caller, ``h`` house sound, ``t`` time.
     """
     tick_ns: int = 0
     """What `ticks` are counted in; 0 where `moments` stand instead."""
@@ -51,8 +52,12 @@ class Run(Struct, tag="run", omit_defaults=True):
     """Per capital letter the moment, where moments are not whole nanoseconds."""
     sizes: list[int] = field(default_factory=list)
     """Bytes of each piece of sound; in pairs, a size and how many have it in a row."""
+    sound: bytes = b""
+    """The pieces, one behind the other; only in a full journal."""
     levels: bytes = b""
     """Per piece of the caller and of a reply how many dB it lies below full scale."""
+    dbfs: list[float] = field(default_factory=list)
+    """The same exactly, instead; only in a full journal."""
     reply: str = ""
     """The reply whose sound came."""
     playing: str = ""
@@ -72,11 +77,11 @@ def is_repeated(item: object) -> TypeGuard[Repeated]:
     return type(item) in _LETTERS
 
 
-def code_run(entries: Sequence[Entry], begin: int) -> tuple[Run, int]:
+def code_run(entries: Sequence[Entry], begin: int, *, with_sound: bool) -> tuple[Run, int]:
     """Code as many entries as one run can hold, from a place on where `is_repeated`; gives where it ends."""
     columns = _Columns(entries[begin])
     end = columns.take(entries, begin)
-    return columns.run(), end
+    return columns.run(with_sound=with_sound), end
 
 
 class _Columns:
@@ -86,7 +91,7 @@ class _Columns:
         self._begin = first.at
         self._what: list[str] = []
         self._moments: list[float] = []
-        self._sizes: list[int] = []
+        self._sounds: list[bytes] = []
         self._levels: list[float] = []
         self._due: list[float] = []
         self._reply: str | None = None
@@ -97,16 +102,19 @@ class _Columns:
 
     def take(self, entries: Sequence[Entry], begin: int) -> int:
         """Gather entries until one does not fit; gives its place. Runs for every frame of every call."""
-        what, sizes, levels, last_at = self._what, self._sizes, self._levels, self._begin
+        what, sounds, levels, last_at = self._what, self._sounds, self._levels, self._begin
         for place in range(begin, len(entries)):
             entry = entries[place]
             item, at = entry.item, entry.at
             if isinstance(item, SendAudio):
-                letter = "s"
-                sizes.append(len(item.audio))
+                if sounds and item.audio is sounds[-1]:
+                    letter = "e"
+                else:
+                    letter = "s"
+                    sounds.append(item.audio)
             elif isinstance(item, CallerAudio):
                 letter = "c"
-                sizes.append(len(item.audio))
+                sounds.append(item.audio)
                 levels.append(item.level)
             elif not is_repeated(item) or not self._fits(item):
                 return place
@@ -130,14 +138,14 @@ class _Columns:
                 self._reply = item.reply_id
             elif item.reply_id != self._reply:
                 return False
-            self._sizes.append(len(item.audio))
+            self._sounds.append(item.audio)
             self._levels.append(item.level)
         elif isinstance(item, Play):
             if self._playing is None:
                 self._playing = item.reply_id
             elif item.reply_id != self._playing:
                 return False
-            self._sizes.append(len(item.audio))
+            self._sounds.append(item.audio)
         return True
 
     def _fits_clip(self, item: PlayClip) -> bool:
@@ -149,7 +157,7 @@ class _Columns:
         self._clip_ms.append(item.ms)
         return True
 
-    def run(self) -> Run:
+    def run(self, *, with_sound: bool) -> Run:
         """The run."""
         tick_ns, ticks = _ticks(self._begin, self._moments)
         return Run(
@@ -157,8 +165,10 @@ class _Columns:
             tick_ns=tick_ns,
             ticks=ticks,
             moments=[] if tick_ns else self._moments,
-            sizes=_paired(self._sizes),
-            levels=_below_full_scale(self._levels),
+            sizes=_paired([len(sound) for sound in self._sounds]),
+            sound=b"".join(self._sounds) if with_sound else b"",
+            levels=b"" if with_sound else _below_full_scale(self._levels),
+            dbfs=self._levels if with_sound else [],
             reply=self._reply or "",
             playing=self._playing or "",
             due=self._due,
@@ -189,11 +199,13 @@ class _Reader:
         self._audio = audio
         self._moments = _moments(run, begin)
         self._sizes = _in_pairs(run.sizes)
-        self._levels = iter(run.levels)
+        self._levels = iter(run.dbfs or [-float(level) for level in run.levels])
         self._due = iter(run.due)
         self._clip_ms = _in_pairs(run.clip_ms)
         self._clip_at_ms = run.clip_from_ms
-        self._sounds: dict[tuple[int, bool], bytes] = {}
+        self._place = 0
+        self._last = b""
+        self._unheard: dict[tuple[int, bool], bytes] = {}
 
     def entries(self) -> list[Entry]:
         at = self._begin
@@ -207,12 +219,15 @@ class _Reader:
     def _item(self, letter: str) -> Repeated:
         match letter:
             case "c":
-                return CallerAudio(self._sound(), -float(next(self._levels)))
+                level = next(self._levels)
+                return CallerAudio(self._sound(), level)
             case "r":
-                level = -float(next(self._levels))
+                level = next(self._levels)
                 return ReplyAudio(self._run.reply, self._sound(level), level)
             case "s":
                 return SendAudio(self._sound())
+            case "e":
+                return SendAudio(self._last)
             case "p":
                 return Play(self._run.playing, self._sound())
             case "t":
@@ -227,14 +242,22 @@ class _Reader:
         size = int(next(self._sizes))
         if not 0 <= size <= _LARGEST_BYTES:
             raise ValueError(f"a run holds a piece of {size} bytes")
-        is_loud = level >= AUDIBLE_DBFS and self._audio.ms(size) > _LONGEST_FRAME_MS
-        sound = self._sounds.get((size, is_loud))
-        if sound is None:
-            sample = (
-                _tone(level, self._audio) if is_loud else self._audio.silence(1)[: self._audio.sample_bytes]
+        if self._run.sound:
+            self._last = self._run.sound[self._place : self._place + size]
+            self._place += size
+        else:
+            is_loud = level >= AUDIBLE_DBFS and self._audio.ms(size) > _LONGEST_FRAME_MS
+            self._last = self._unheard.get((size, is_loud)) or self._stand_in(
+                size, level if is_loud else None
             )
-            sound = self._sounds[size, is_loud] = (sample * (size // len(sample) + 1))[:size]
-        return sound
+            self._unheard[size, is_loud] = self._last
+        return self._last
+
+    def _stand_in(self, size: int, level: float | None) -> bytes:
+        """Silence, or a tone of a level."""
+        audio = self._audio
+        sample = audio.silence(1)[: audio.sample_bytes] if level is None else _tone(level, audio)
+        return (sample * (size // len(sample) + 1))[:size]
 
 
 def _tone(level: float, audio: AudioFormat) -> bytes:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stories import change_constant
 
 from gateway import cli
-from gateway.call import machine
 
 RECORDED = Path(__file__).parents[1] / "recorded"
 DEMO = RECORDED / "demo.jsonl"
@@ -38,7 +38,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 @pytest.fixture
 def changed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Code that waits longer after a key was pressed."""
-    monkeypatch.setattr(machine, "KEY_PAUSE_S", 1.5)
+    change_constant(monkeypatch, "KEY_PAUSE_S", 1.5)
 
 
 def test_a_call_that_is_the_same_is_shown_turn_by_turn(run: Run) -> None:

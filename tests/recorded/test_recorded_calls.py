@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from msgspec import Struct
 from msgspec.structs import replace
-from stories import accepted, story
+from stories import accepted, change_constant, story
 
-from gateway.call import conversation, machine, playback
 from gateway.call.machine import CallMachine
 from gateway.commands import AnyCommand
 from gateway.events import AgentLost, AnyEvent, CallerLost, SpeechStarted
@@ -133,8 +132,6 @@ class Seed(Struct, frozen=True):
 
     name: str
     """Of the call that shows it."""
-    place: Any
-    """Module of the constant."""
     constant: str
     value: float
     turn: Callable[[], int]
@@ -145,14 +142,14 @@ class Seed(Struct, frozen=True):
 
 SEEDS = (
     Seed(
-        "demo", machine, "KEY_PAUSE_S", 1.5,
+        "demo", "KEY_PAUSE_S", 1.5,
         lambda: next(turn.number for turn in turns_of("demo") if turn.keys == "1"), "ask.reply",
     ),
     Seed(
-        "agent-replaced", conversation, "HOLD_AFTER_S", 0.5,
+        "agent-replaced", "HOLD_AFTER_S", 0.5,
         lambda: turn_at("agent-replaced", AgentLost), "play.clip hold",
     ),
-    Seed("barge-in", playback, "MARK_EVERY_MS", 500.0, lambda: 1, "mark"),
+    Seed("barge-in", "MARK_EVERY_MS", 500.0, lambda: 1, "mark"),
 )  # fmt: skip
 
 
@@ -161,8 +158,7 @@ def test_a_change_of_timing_is_shown_where_it_is_felt_first(
     seed: Seed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another pause after keys, another moment for the hold sound, other marks: at the turn in which it matters."""
-    assert getattr(seed.place, seed.constant) != seed.value
-    monkeypatch.setattr(seed.place, seed.constant, seed.value)
+    change_constant(monkeypatch, seed.constant, seed.value)
     _, comparison, first = against(seed.name)
     assert first.turn == seed.turn()
     assert seed.says in first.recorded + first.replayed
