@@ -90,6 +90,13 @@ class Line:
     async def send(self, message: str | bytes) -> None:
         """Take it."""
 
+    takes_at_once = False
+    """As the session, so that both sides go through their outboxes."""
+
+    def send_at_once(self, message: str | bytes) -> None:
+        """Never asked for."""
+        raise NotImplementedError
+
     async def close(self, _code: int, _reason: str) -> None:
         """End."""
         self._over.set()

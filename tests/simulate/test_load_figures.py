@@ -151,7 +151,12 @@ def test_people_are_told_everything_in_tables() -> None:
     """Every step has its rows, void ones say so, a failed one is not left out, and notes come with it."""
     console = Console(width=120, record=True, file=io.StringIO())
     report = a_report()
-    for part in (*tables.opening(report), *map(tables.line, report.steps), *tables.tables(report)):
+    for part in (
+        *tables.opening(report),
+        *map(tables.line, report.bursts),
+        *map(tables.line, report.steps),
+        *tables.tables(report),
+    ):
         console.print(part)
     text = console.export_text()
     for wanted in (
@@ -164,6 +169,7 @@ def test_people_are_told_everything_in_tables() -> None:
     ):
         assert wanted in text
     assert "400 calls: the system ended" in text
+    assert "2 failed: too slow" in text
 
 
 def test_the_picture_has_a_line_for_each_system_and_a_chart_for_each_transport() -> None:

@@ -16,10 +16,10 @@ RUNS: Final = 3
 BURST: Final = 100
 QUICK: Final = {"calls": (10, 100), "seconds": 3.0, "runs": 1, "over": ("plain",), "burst": 50}
 """What `--quick` stands for."""
-_AROUND_S: Final = 5.0
+_AROUND_S: Final = 3.5
 """What a step needs besides its windows: start, settle, end."""
 _PER_CALL_S: Final = 0.008
-_BURST_S: Final = 6.0
+_BURST_S: Final = 3.0
 
 
 class Plan(Struct, frozen=True, kw_only=True):

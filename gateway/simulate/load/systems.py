@@ -7,6 +7,7 @@ import asyncio
 import os
 import re
 import shutil
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -51,9 +52,10 @@ class Place(Struct, frozen=True, kw_only=True):
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of the process."""
+        """The environment of the process, without what would make a gateway another than the shipped one."""
         trusted = {"SSL_CERT_FILE": str(self.ca_file)} if self.ca_file is not None else {}
-        return {**os.environ, **trusted, "TALKPATH_LOG": "WARNING"}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TALKPATH_")}
+        return inherited | trusted
 
 
 class System(Struct, frozen=True):
@@ -190,7 +192,7 @@ async def _process(
         raise CannotMeasure(f"the system ended by itself ({process.returncode}): {said[0]}") from None
     finally:
         with suppress(ProcessLookupError):
-            process.terminate()
+            process.send_signal(signal.SIGINT)  # SIGTERM would let calls that were lost finish
         try:
             async with asyncio.timeout(STOP_WITHIN_S):
                 await process.wait()

@@ -33,9 +33,13 @@ def line(done: StepReport | BurstReport) -> Text:
         return Text(f"{head} {_where(done)}: {done.problem}", style="yellow")
     if isinstance(done, BurstReport):
         took = done.figures.heard if done.figures else Spread()
-        return Text(
-            f"{head} {_where(done)}: heard after {took.median_ms:.0f} ms, at worst {took.worst_ms:.0f} ms"
+        failed = (
+            f"; {done.figures.failed} failed: {done.figures.why}"
+            if done.figures and done.figures.failed
+            else ""
         )
+        heard = f"heard after {took.median_ms:.0f} ms, at worst {took.worst_ms:.0f} ms"
+        return Text(f"{head} {_where(done)}: {heard}{failed}", style="yellow" if failed else "")
     window = done.best
     if window is None:
         return Text(f"{head} {_where(done)}: nothing", style="yellow")
