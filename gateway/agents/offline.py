@@ -5,6 +5,7 @@ waits, and tells this file. A script is data (see ``scripts/default.yaml``); unk
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any, Final, Literal
 
 import msgspec
@@ -26,6 +27,7 @@ HANG_UP_TOOL: Final = "hang_up"
 
 _MOST_WAITING: Final = 64
 _PLACEHOLDER: Final = re.compile(r"\{([a-z][a-z0-9_.]*)\}")
+_KEY: Final = re.compile(r"[0-9*#]")
 _KEYPAD: Final = re.compile(r"the caller pressed ([0-9*#]+) on the keypad", re.IGNORECASE)
 _SAY: Final = re.compile(r"\s*say(?:\s*:|\s+exactly\s*:?|\s+this\s*:)?\s+(.+)", re.IGNORECASE | re.DOTALL)
 _TELL: Final = re.compile(
@@ -107,7 +109,7 @@ class Intent(Response, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A response to phrases."""
 
     name: str
-    phrases: list[str]
+    phrases: tuple[str, ...]
 
 
 class Menu(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,7 +123,7 @@ class NoInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What happens when the caller says nothing."""
 
     after_s: float = 15
-    say: list[str] = []
+    say: tuple[str, ...] = ()
     """One prompt per silence, in turn; afterwards ``finally``."""
     finally_: Response | None = msgspec.field(default=None, name="finally")
 
@@ -138,33 +140,66 @@ class ScriptFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after_greeting: Response | None = None
     """Done right after the greeting, without waiting for the caller."""
     lists: dict[str, str] = {}
-    intents: list[Intent] = []
+    intents: tuple[Intent, ...] = ()
     digits: Menu = Menu()
     no_input: NoInput = NoInput()
+
+
+Path = tuple[str | int, ...]
+"""A place in a script, such as ``("intents", 0, "phrases")``."""
+
+
+def shown(path: Path) -> str:
+    """A place as people write it: ``intents[0].phrases``."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
+
+
+def faults(file: ScriptFile) -> Iterator[tuple[Path, str]]:
+    """Everything that is wrong with a script whose types are right, each with its place."""
+    of_lists: set[str] = set()  # a phrase that uses a wrong list has the same fault
+    for name, phrase in file.lists.items():
+        if why := _why_no_phrase(phrase, file.lists):
+            of_lists.add(why)
+            yield ("lists", name), why
+    names: set[str] = set()
+    for index, intent in enumerate(file.intents):
+        if intent.name in names:
+            yield ("intents", index, "name"), "is the name of another intent too; choose another"
+        names.add(intent.name)
+        if not intent.phrases:
+            yield ("intents", index, "phrases"), "are none, so nobody can mean it; give it one"
+        for position, phrase in enumerate(intent.phrases):
+            if (why := _why_no_phrase(phrase, file.lists)) and why not in of_lists:
+                yield ("intents", index, "phrases", position), why
+    for key in file.digits.keys:
+        if not _KEY.fullmatch(key):
+            yield ("digits", "keys", key), "is no key of a telephone; use one of 0 to 9, * and #"
+
+
+def _why_no_phrase(phrase: str, lists: dict[str, str]) -> str:
+    try:
+        re.compile(to_pattern(parse_phrase(phrase, lists)))
+    except ConfigError as error:
+        return str(error)
+    except re.error:
+        return f"phrase '{phrase}' names a slot twice; rename one of them"
+    return ""
 
 
 class Script:
     """A script that was read and found sound; shared by all sessions."""
 
     def __init__(self, file: ScriptFile) -> None:
+        if problems := [f"{shown(path)}: {sentence}" for path, sentence in faults(file)]:
+            raise ConfigError(*problems)
         self.file = file
         self._patterns: list[tuple[Intent, re.Pattern[str], dict[str, bool]]] = []
         parts: list[Part] = []
-        problems: list[str] = []
         for intent in file.intents:
             for phrase in intent.phrases:
-                try:
-                    part = parse_phrase(phrase, file.lists)
-                    self._patterns.append((intent, re.compile(to_pattern(part)), slots_of(part)))
-                    parts.append(part)
-                except ConfigError as error:
-                    problems += [f"intents.{intent.name}: {problem}" for problem in error.problems]
-                except re.error:
-                    problems.append(
-                        f"intents.{intent.name}: phrase '{phrase}' names a slot twice; rename one of them"
-                    )
-        if problems:
-            raise ConfigError(*problems)
+                part = parse_phrase(phrase, file.lists)
+                self._patterns.append((intent, re.compile(to_pattern(part)), slots_of(part)))
+                parts.append(part)
         self.grammar = grammar_of(parts) if parts else ""
 
     def understand(self, sentence: str) -> tuple[Intent, dict[str, Any], dict[str, str]] | None:

@@ -4,7 +4,8 @@ Owns the parsing of ``go {direction:forward|backward} {meters:number} [meters]``
 against a recognised sentence. Refuses to guess: a sentence fits a phrase word for word or not at all.
 
 The language: words; ``[this|that]`` may be left out; ``(this|that)`` is a choice; ``<name>`` is a list of the script;
-``{slot:this|that}``, ``{slot:list}``, ``{slot:number}`` or ``{slot}`` (the list of that name) remember what was said.
+``{slot:this|that}``, ``{slot:list}``, ``{slot:number}`` or ``{slot}`` (the list of that name) remember what was said;
+a slot for one word alone is ``{slot:(word)}``.
 """
 
 import re
@@ -148,8 +149,8 @@ class _Parser:
             raise self._wrong(f"'{self._tokens[self._at]}' stands where nothing opened it")
         return part
 
-    def _wrong(self, what: str) -> ConfigError:
-        return ConfigError(f"phrase '{self._text}': {what}; write it like 'go {{way:left|right}} [please]'")
+    def _wrong(self, what: str, advice: str = "write it like 'go {way:left|right} [please]'") -> ConfigError:
+        return ConfigError(f"phrase '{self._text}': {what}; {advice}")
 
     def _peek(self) -> str:
         return self._tokens[self._at] if self._at < len(self._tokens) else ""
@@ -205,11 +206,13 @@ class _Parser:
             raise self._wrong(f"'{token}' is no word that can be said (digits are written as words)")
         return Word(token.lower())
 
-    def _list(self, name: str) -> Part:
+    def _list(self, name: str, word: str = "") -> Part:
         if name == "number":
             return NUMBER
         if name not in self._lists:
-            raise self._wrong(f"there is no list '{name}'")
+            there = "define it under lists"
+            advice = f"{there}, or for the word itself write {word}" if word else there
+            raise self._wrong(f"there is no list '{name}'", advice)
         return _Parser(self._lists[name], self._lists, self._depth + 1).whole()
 
     def _slot(self) -> Part:
@@ -223,8 +226,7 @@ class _Parser:
         first = self._peek()
         if self._at + 1 < len(self._tokens) and self._tokens[self._at + 1] == "}":
             self._at += 2
-            known = first == "number" or first in self._lists
-            return Slot(name, self._list(first) if known else Word(first.lower()), number=first == "number")
+            return Slot(name, self._list(first, f"{{{name}:({first})}}"), number=first == "number")
         inside = self._choice()
         self._expect("}")
         return Slot(name, inside)

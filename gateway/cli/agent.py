@@ -39,7 +39,8 @@ def agent(  # noqa: D103, PLR0917 - typer reads the options from here, the help 
     try:
         provider = Provider(host=host, port=port, profile=profile, faults=fault or [], key=key, script=script)
     except ConfigError as error:
-        typer.echo(str(error), err=True)
+        for problem in error.problems:
+            typer.echo(f"talkpath agent: {problem}", err=True)
         raise typer.Exit(2) from None
     try:
         asyncio.run(_serve(provider))

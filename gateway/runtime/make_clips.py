@@ -12,7 +12,7 @@ from typing import Final
 from gateway.agents.offline import Script
 from gateway.agents.offline_phrases import number_words, parse_phrase, words_of
 from gateway.audio import MULAW_8K, PCM_16K, PCM_24K, convert, write_wav
-from gateway.runtime.offline_session import SCRIPTS, read_script
+from gateway.runtime.offline_script import SCRIPTS, read_script
 from gateway.runtime.speaking import CLIPS, Speaking, clip_name, find_engine, tone, write_mulaw_clip
 
 _HOLD: Final = "One moment, please."

@@ -10,49 +10,25 @@ import secrets
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 import msgspec
-import yaml
 
-from gateway.agents.offline import OfflineSettings, Script, load_script
-from gateway.errors import ConfigError
+from gateway.agents.offline import OfflineSettings, Script
 from gateway.runtime.hearing import Hearing
 from gateway.runtime.offline_conversation import Conversation
 from gateway.runtime.offline_messages import message
+from gateway.runtime.offline_script import read_script
 from gateway.runtime.speaking import Speaking
 
-__all__ = ["OfflineSession", "OfflineSessions", "OfflineSettings", "read_script"]
+__all__ = ["OfflineSession", "OfflineSessions", "OfflineSettings"]
 
-SCRIPTS: Final = Path(__file__).parent.parent / "agents" / "scripts"
 _LOG: Final = logging.getLogger(__name__)
 _OUTBOX_MESSAGES: Final = 20_000
 """A peer that lets this many messages wait (minutes of speech in a burst) reads no more: its session is dropped."""
 _ROOM_MESSAGES: Final = 1000
 _MESSAGE_CHARACTERS: Final = 1 << 20
-
-
-def read_script(name: str = "default") -> Script:
-    """A shipped script by name, or a script file by its path.
-
-    Raises:
-        ConfigError: when there is none or it is wrong.
-    """
-    path = SCRIPTS / f"{name}.yaml"
-    if "/" in name or name.endswith((".yaml", ".yml")) or not path.is_file():
-        path = Path(name)
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        shipped = ", ".join(sorted(found.stem for found in SCRIPTS.glob("*.yaml")))
-        raise ConfigError(
-            f"script '{name}': no such file, nor one of the shipped scripts ({shipped})"
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"script '{name}': this is not YAML ({error})") from error
-    return load_script(data, f"script '{name}'")
 
 
 class ConnectionOptions(msgspec.Struct, frozen=True):

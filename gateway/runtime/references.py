@@ -14,7 +14,7 @@ from gateway.contracts import Parts
 from gateway.errors import ConfigError
 from gateway.runtime.clips import BUILT_IN_CLIPS, why_unusable
 from gateway.runtime.decode import nobody, one_of, suggest, uninstalled
-from gateway.runtime.offline_session import read_script
+from gateway.runtime.offline_script import read_script
 from gateway.runtime.routing import ConfiguredRoutes, address_book, fallbacks, home_region, strangers
 from gateway.runtime.yaml_source import Node, Problems
 from gateway.settings import ServerSettings, Settings
@@ -116,13 +116,23 @@ class _Check:
                 self._add((*here, "fallback"), "is the agent itself; name another, or leave it out")
             for index, tool in enumerate(agent.tools):
                 self._installed("tool", (*here, "tools", index), tool, self._parts.tools)
-            if agent.kind == "offline" and (why := _why_no_script(getattr(agent, "script", ""))):
-                self._add((*here, "script"), why)
+            if agent.kind == "offline":
+                self._script(name, getattr(agent, "script", ""))
             for clip, path in agent.clips.items():
                 if clip not in BUILT_IN_CLIPS:
                     self._add((*here, "clips", clip), f"unknown sound; use {one_of(BUILT_IN_CLIPS)}")
                 elif why := why_unusable(Path(path)):
                     self._add((*here, "clips", clip), why)
+
+    def _script(self, agent: str, name: str) -> None:
+        place = f"agents.{agent}.script"
+        if self._problems.has(place):
+            return
+        try:
+            read_script(name)
+        except ConfigError as error:
+            for problem in error.problems:
+                self._problems.add(place, self._root.find("agents", agent, "script"), problem)
 
     def routes(self) -> None:
         """Agents, regions, adapters and patterns of routes."""
@@ -202,15 +212,6 @@ class _Check:
         """The store must be one that exists."""
         if self._settings.store.kind == "redis":
             self._add(("store", "kind"), "redis is not available in this version; use memory")
-
-
-def _why_no_script(name: str) -> str:
-    """Why an offline agent's script cannot be used; empty when it can."""
-    try:
-        read_script(name)
-    except ConfigError as error:
-        return " ".join(str(error).split())
-    return ""
 
 
 def _is_one_place(server: ServerSettings) -> bool:

@@ -79,9 +79,10 @@ class Node(msgspec.Struct):
 class Problems:
     """Everything that is wrong, each as ``place: what; what to do (line N)``."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: str = "") -> None:
+        """``source`` is named before each problem, with the line, where there are several files."""
+        self._source = source
         self._found: dict[tuple[object, ...], tuple[int, str]] = {}
-
         self._places: set[str] = set()
         self.reports = 0
         """How often anything was wrong, counting what was inherited or said before."""
@@ -101,8 +102,10 @@ class Problems:
         told = [f"line {line}"] if line else []
         if node and node.source and node.source not in sentence:
             told.append(node.source)
-        where = f" ({', '.join(told)})" if told else ""
+        where = f" ({', '.join(told)})" if told and not self._source else ""
         text = f"{place}: {sentence}{where}" if place else f"{sentence}{where}"
+        if self._source:
+            text = f"{', '.join([self._source, *told])}: {text}"
         last = place.rsplit(".", 1)[-1]
         key = (line, node.column, last, sentence) if node and line else (place, sentence)
         self._found.setdefault(key, (line, text))
@@ -112,8 +115,11 @@ class Problems:
         return tuple(text for _, text in sorted(self._found.values(), key=lambda found: found[0]))
 
 
-def read_yaml(text: str, environment: Mapping[str, str], problems: Problems) -> Node:
-    """Read a document; what cannot be read is a problem, and left out of the answer."""
+def read_yaml(text: str, environment: Mapping[str, str] | None, problems: Problems) -> Node:
+    """Read a document; what cannot be read is a problem, and left out of the answer.
+
+    Without an environment ``${`` means nothing.
+    """
     loader = yaml.SafeLoader(text)
     try:
         root = loader.get_single_node()
@@ -135,7 +141,9 @@ def read_yaml(text: str, environment: Mapping[str, str], problems: Problems) -> 
 
 
 class _Reader:
-    def __init__(self, loader: yaml.SafeLoader, environment: Mapping[str, str], problems: Problems) -> None:
+    def __init__(
+        self, loader: yaml.SafeLoader, environment: Mapping[str, str] | None, problems: Problems
+    ) -> None:
         self._loader = loader
         self._environment = environment
         self._problems = problems
@@ -162,7 +170,7 @@ class _Reader:
             key, line = key_node.value, key_node.start_mark.line + 1
             if not isinstance(key, str) or key_node.tag != "tag:yaml.org,2002:str":
                 shown = key if isinstance(key, str) else "a list or mapping"
-                advice = "merging is not supported, use extends" if key == "<<" else "put it in quotes"
+                advice = "merging is not supported; write the keys out" if key == "<<" else "put it in quotes"
                 self._problems.add(place, Node(None, line), f"the key {shown} is not text; {advice}")
                 continue
             below = f"{place}.{key}" if place else key
@@ -181,13 +189,13 @@ class _Reader:
         except (yaml.YAMLError, ValueError):
             self._problems.add(place, Node(None, line), "cannot be read; put it in quotes if it is text")
             return Node(None, line, column, is_broken=True)
-        if not isinstance(value, str) or "${" not in value:
+        if self._environment is None or not isinstance(value, str) or "${" not in value:
             return Node(value, line, column)
         before = self._problems.reports
-        text, source = self._filled_in(value, place, line)
+        text, source = self._filled_in(value, place, line, self._environment)
         return Node(text, line, column, source, is_broken=self._problems.reports > before)
 
-    def _filled_in(self, text: str, place: str, line: int) -> tuple[str, str]:
+    def _filled_in(self, text: str, place: str, line: int, environment: Mapping[str, str]) -> tuple[str, str]:
         """A text with its variables filled in, and which these were."""
         sources: list[str] = []
 
@@ -202,7 +210,7 @@ class _Reader:
                     "${ must be followed by a name and }; write $${ for these characters",
                 )
                 return ""
-            value = self._environment.get(name)
+            value = environment.get(name)
             sources.append(f"the {'value' if value or default is None else 'default'} of {name}")
             if default is not None:
                 return value or default.removeprefix(":-")

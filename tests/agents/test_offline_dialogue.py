@@ -116,13 +116,31 @@ def test_the_apology_hangs_up_by_itself() -> None:
 
 
 def test_every_problem_of_a_script_is_named() -> None:
-    """Unknown keys, lists and unfinished phrases are refused with their place."""
+    """Unknown keys are refused; everything wrong with names, phrases, lists and keys is told at once."""
     with pytest.raises(ConfigError, match="unknown field `shout`"):
         load_script({"shout": 1})
+    wrong = {
+        "lists": {"loop": "a <loop>"},
+        "intents": [
+            {"name": "a", "phrases": ["go [x", "{b:(c)} {b:(d)}", "fine"]},
+            {"name": "a", "phrases": []},
+            {"name": "b", "phrases": ["{n:nolist}", "{n:number}"]},
+        ],
+        "digits": {"keys": {"x": {}, "12": {}, "5": {}, "#": {}}},
+    }
     with pytest.raises(ConfigError) as caught:
-        load_script({"intents": [{"name": "a", "phrases": ["go [x", "{b:c} {b:d}"]}]}, "mine.yaml")
-    assert len(caught.value.problems) == 2
-    assert all(problem.startswith("mine.yaml: intents.a:") for problem in caught.value.problems)
+        load_script(wrong, "mine.yaml")
+    assert [problem.partition(": ")[2].partition(": ")[0] for problem in caught.value.problems] == [
+        "lists.loop",
+        "intents[0].phrases[0]",
+        "intents[0].phrases[1]",
+        "intents[1].name",
+        "intents[1].phrases",
+        "intents[2].phrases[0]",
+        "digits.keys.x",
+        "digits.keys.12",
+    ]
+    assert all(problem.startswith("mine.yaml: ") for problem in caught.value.problems)
 
 
 @given(st.text(max_size=200), st.text(max_size=200))

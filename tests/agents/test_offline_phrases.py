@@ -1,5 +1,7 @@
 """The little language of phrases."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,6 +39,7 @@ def test_long_and_negative_numbers_are_said() -> None:
 
 def test_a_phrase_becomes_a_rule() -> None:
     """Optional words, choices, lists and slots appear in the grammar as JSGF has them."""
+    assert to_jsgf(parse_phrase("{way:(left)}", {})) == "( left )"
     part = parse_phrase("go {way:left|right} [a|the] <thing>", {"thing": "door | gate"})
     assert to_jsgf(part) == "go ( ( left | right ) ) [ ( a | the ) ] ( door | gate )"
     assert "public <phrase> = go" in grammar_of([part])
@@ -51,6 +54,10 @@ def test_a_phrase_becomes_a_rule() -> None:
         ("go left]", "stands where nothing opened it"),
         ("go {Way:a|b}", "is no name for a slot"),
         ("go <there>", "there is no list 'there'"),
+        (
+            "go {way:there}",
+            "there is no list 'there'; define it under lists, or for the word itself write {way:(there)}",
+        ),
         ("go 10", "is no word that can be said"),
         ("go (|left)", "a choice is empty"),
         ("", "a choice is empty"),
@@ -60,7 +67,7 @@ def test_a_phrase_becomes_a_rule() -> None:
 )
 def test_a_wrong_phrase_is_refused_in_a_sentence(phrase: str, problem: str) -> None:
     """What is wrong with a phrase is said, and the phrase is quoted."""
-    with pytest.raises(ConfigError, match=problem.replace("[", r"\[").replace("]", r"\]")) as caught:
+    with pytest.raises(ConfigError, match=re.escape(problem)) as caught:
         parse_phrase(phrase, {"loop": "a <loop>"})
     assert f"phrase '{phrase}'" in str(caught.value) or "loop" in str(caught.value)
 

@@ -52,7 +52,9 @@ def test_wrong_usage_is_said_in_a_sentence(
     with pytest.raises(typer.Exit) as caught:
         agent(**options)  # type: ignore[arg-type]
     assert caught.value.exit_code == 2
-    assert told in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert told in err
+    assert all(line.startswith("talkpath agent: ") for line in err.splitlines())
 
 
 def test_a_port_that_is_taken_is_said_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:

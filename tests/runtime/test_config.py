@@ -277,7 +277,48 @@ def test_a_script_must_be_there_and_sound(tmp_path: Path) -> None:
     assert problem.startswith("agents.a.script: script 'apologyy': no such file")
     Path("own.yaml").write_text("greeting: [unfinished", encoding="utf-8")
     (problem,) = problems(text.format("own.yaml"))
-    assert problem.startswith(f"agents.a.script: script '{tmp_path / 'own.yaml'}': this is not YAML")
+    source = f"script '{tmp_path / 'own.yaml'}'"
+    assert problem.startswith(f"agents.a.script: {source}, line 1: this is not YAML")
+    Path("own.yaml").write_text("", encoding="utf-8")
+    (problem,) = problems(text.format("own.yaml"))
+    assert problem.startswith(f"agents.a.script: {source}: is empty; ")
+
+
+def test_every_problem_of_a_script_has_its_line(tmp_path: Path) -> None:
+    """One that is of the wrong shape hides none of the others, and its dollars are no variables."""
+    Path("own.yaml").write_text(
+        """\
+greetin: hello
+intents:
+  - {name: a, phrases: [go (x, fine], shout: 1}
+  - 7
+  - {name: a, phrases: ["{n:nolist}"], say: "${n} please"}
+  - {name: c, hang_up: perhaps}
+digits:
+  keys: {"12": {say: 5}}
+""",
+        encoding="utf-8",
+    )
+    found = problems("agents: {a: {kind: offline, script: own.yaml}}\nroutes: [{name: r, agent: a}]\n")
+    before = f"agents.a.script: script '{tmp_path / 'own.yaml'}', "
+    assert all(problem.startswith(before) for problem in found)
+    assert [problem.removeprefix(before).partition(": ")[2].partition(": ")[0] for problem in found] == [
+        "greetin",
+        "intents[0].shout",
+        "intents[0].phrases[0]",
+        "intents[1]",
+        "intents[2].name",
+        "intents[2].phrases[0]",
+        "intents[3].hang_up",
+        "intents[3].phrases",
+        "digits.keys.12.say",
+        "digits.keys.12",
+    ]
+    assert [problem.removeprefix(before).partition(":")[0] for problem in found[:3]] == [
+        "line 1",
+        "line 3",
+        "line 3",
+    ]
 
 
 def test_a_broken_plugin_is_told_beside_the_problems_of_the_file() -> None:

@@ -12,7 +12,7 @@ from speech import SPOKEN, hearing_needed, speech
 from gateway.audio import ALAW_8K, MULAW_8K, PCM_16K, PCM_24K, PCM_48K, AudioFormat
 from gateway.runtime import hearing as hearing_module
 from gateway.runtime.hearing import Ear, Hearing, SpeechBegan, SpeechEnded, how_to_add
-from gateway.runtime.offline_session import read_script
+from gateway.runtime.offline_script import read_script
 
 pytestmark = hearing_needed
 GRAMMAR = read_script().grammar
