@@ -37,6 +37,23 @@ class Codec(Protocol):
         ...
 
 
+class ClientCodec(Codec, Protocol):
+    """Codec of a dialect that is refused in words of its own and whose client may come back by what it says."""
+
+    resumes: str
+    """After the first message: the call that the client wants to go on with; empty for a new one."""
+    session: Any
+    """What is known of the client's session, to be given to the codec of its next connection."""
+
+    def go_on(self, session: Any) -> None:
+        """Go on with a session that began on another connection."""
+        ...
+
+    def turn_away(self, code: str, message: str) -> list[str | bytes]:
+        """Write why the connection is not taken, with an error code of the Voice Agent API."""
+        ...
+
+
 class Leg(Protocol):
     """One side's connection, as the runner sees it."""
 
@@ -88,6 +105,12 @@ class Upgrade(Struct, frozen=True):
     """From the verified webhook; empty where there was none."""
     parameters: Mapping[str, str] = {}
     """From the verified webhook; empty where there was none."""
+    admitted_by: Literal["carrier", "key", "token"] = "key"
+    """What the socket was let in for."""
+    resume_token: str = ""
+    """Proof by which its client may come back, for dialects that show one."""
+    session_s: float = 3600.0
+    """Longest call that is allowed."""
     clock: Callable[[], float] = lambda: 0.0
     """Unix time in seconds, for dialects whose messages say when they were sent; a codec asks no other clock."""
 
@@ -174,10 +197,17 @@ class Adapter(Struct, frozen=True, kw_only=True):
     """For carriers: the request that hangs up or transfers; None when the settings hold no credentials."""
     marks: bool = False
     """Whether the far end says what it has played."""
+    marks_at_will: bool = False
+    """Whether only some far ends do: marks are believed from the first one that comes back."""
     clears: bool = False
     """Whether the far end can drop what it has buffered."""
+    lead_ms: float | None = None
+    """How far ahead of the caller's ear we send; None is 2 s where the far end can clear, else 200 ms."""
     closing_leaves: bool = False
     """Whether a closed socket ends the call; else the caller may come back."""
+    in_band: bool = False
+    """Whether every socket is opened and refused in its own dialect, and its first message says for which call it is.
+    The codec is then a `ClientCodec`."""
 
     def __post_init__(self) -> None:
         """Refuse an adapter without a proof."""

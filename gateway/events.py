@@ -40,6 +40,10 @@ class CallInfo(msgspec.Struct, frozen=True):
     """The carrier's own id of the call, from the verified webhook; used to hang up and to transfer."""
     parameters: dict[str, str] = {}
     """What the call document or the client's query added."""
+    admitted_by: Literal["", "carrier", "key", "token"] = ""
+    """What the door let the caller in for; empty in calls that came through none."""
+    session_s: float | None = None
+    """Longest call that the caller's token allows; None where it says nothing."""
 
 
 Remedy = Literal["retry", "resume", "renew", "fallback"]
@@ -54,6 +58,8 @@ class CallStarted(Event, frozen=True):
 
     info: CallInfo
     """Who calls whom, over what."""
+    raw: str = ""
+    """The client's first `session.update`; empty in dialects without one."""
 
 
 class CallerAudio(Event, frozen=True):

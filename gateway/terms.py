@@ -51,6 +51,8 @@ class CallTerms(Struct, frozen=True):
     """Name of the route."""
     marks: bool = False
     """Whether the far end says what it has played."""
+    marks_at_will: bool = False
+    """Whether it only says so if it likes to: marks are believed from the first one that comes back."""
     clears: bool = False
     """Whether the far end can drop what it has buffered."""
     lead_ms: float = 200.0
