@@ -5,8 +5,11 @@ and what a move means: opening an agent, interrupting, ending. What makes which 
 `gateway.call.machine`.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from gateway.call.catch_up import CatchUp
 from gateway.call.endings import Ending
@@ -25,6 +28,7 @@ from gateway.commands import (
     CallEnded,
     Clear,
     CloseAgent,
+    Configure,
     EndingSettled,
     HangUp,
     Oddity,
@@ -36,7 +40,7 @@ from gateway.commands import (
     Transfer,
     WatchdogFired,
 )
-from gateway.events import AnyEvent, EndingAsked, Remedy, wire_name
+from gateway.events import AgentForwarded, AnyEvent, EndingAsked, Remedy, wire_name
 from gateway.terms import CallTerms
 
 KEY_PAUSE_S: Final = 1.0
@@ -55,6 +59,10 @@ SOUND_OF: Final = {"limit": "goodbye", "silence": "goodbye"}
 SHORTEST_CLIP_MS: Final = 100.0
 """Length below which a hold sound is none: it would only be repeated."""
 NEVER: Final = float("inf")
+
+
+Handlers = dict[type, Callable[[Any, Any, float], None]]
+"""What is done at each type of event: a conversation's method, given the event and the time."""
 
 
 class Phase(StrEnum):
@@ -189,6 +197,15 @@ class Conversation:
             self._out.append(AskReply(instructions))
         else:
             self._wishes.ask(instructions)
+
+    def _configure(self, session: str) -> None:
+        self._wishes.configure(session, told=self._agent_up)
+        if self._agent_up:
+            self._out.append(Configure(session))
+
+    def _notice(self, sentence: str) -> None:
+        raw = msgspec.json.encode({"type": "talkpath.notice", "message": sentence}).decode()
+        self._tell(AgentForwarded(raw))
 
     def _tell(self, event: AnyEvent) -> None:
         self._out.append(Tell(event))
