@@ -171,8 +171,20 @@ class _Loading:
         plugins = Plugins(plain.plugins, extra)
         settings = self._owned_sections(plain, plugins)
         parts = plugins.parts(settings)
+        for sentence in plugins.refused:
+            self._refused(sentence)
         check_references(self._root, settings, parts, self._problems, all_plugins=self._all_plugins)
         return plugins, settings, parts
+
+    def _refused(self, sentence: str) -> None:
+        """Take what a plugin says of a place in the configuration among the problems, with its line."""
+        place, found, rest = sentence.partition(": ")
+        path = place.split(".")
+        if found and path[0] in {field.name for field in msgspec.structs.fields(Settings)}:
+            node = self._root.find(*path) if self._root.get(path[0]) else None
+            self._problems.add(place, node, rest)
+        else:
+            self._problems.add("", None, sentence)
 
     def _without_plugins(self, plain: Settings) -> None:
         """Find what can be found while a plugin is broken: with our own alone, but what others may bring is let be."""

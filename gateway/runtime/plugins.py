@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from gateway import adapters, agents, hookspecs, observers
 from gateway.contracts import Adapter, AgentKind, ObserverKind, Parts, Route
-from gateway.errors import PluginError
+from gateway.errors import ConfigError, PluginError
 from gateway.events import CallInfo
 from gateway.runtime.routing import ConfiguredRoutes
 from gateway.settings import PluginsSettings, Settings
@@ -129,6 +129,8 @@ class Plugins:
         self._manager.add_hookspecs(hookspecs)
         self.names: list[str] = []
         """Names of those that have hooks."""
+        self.refused: list[str] = []
+        """What their hooks refused of the configuration, each ``place: what is wrong; what to do``."""
         found = list(find_plugins(settings, extra))
         wrong = [
             f"plugins.disabled names {name!r}, but no plugin is called so; see `talkpath check` for their names"
@@ -182,7 +184,7 @@ class Plugins:
         return self._collect("register_agents", AgentKind, settings)
 
     def parts(self, settings: Settings) -> Parts:
-        """Everything that the plugins register under these settings.
+        """Everything that the plugins register under these settings; what they refuse of them is in `refused`.
 
         Raises:
             PluginError: when a hook fails, returns something else than it should, or a name is taken.
@@ -224,7 +226,11 @@ class Plugins:
         found: dict[str, _T] = {}
         owners: dict[str, str] = {}
         for hook in getattr(self._manager.hook, hook_name).get_hookimpls():
-            answer = _ask(hook, hook_name, {"settings": settings})
+            try:
+                answer = _ask(hook, hook_name, {"settings": settings}, lets_through=ConfigError)
+            except ConfigError as error:
+                self.refused += [sentence for sentence in error.problems if sentence not in self.refused]
+                continue
             if not isinstance(answer, list) or not all(isinstance(part, kind) for part in answer):
                 raise PluginError(
                     f"plugin {hook.plugin_name!r}: {hook_name} must return a list of {kind.__name__}"
@@ -239,10 +245,17 @@ class Plugins:
         return found
 
 
-def _ask(hook: pluggy.HookImpl, hook_name: str, arguments: Mapping[str, Any]) -> Any:
+def _ask(
+    hook: pluggy.HookImpl,
+    hook_name: str,
+    arguments: Mapping[str, Any],
+    lets_through: type[Exception] | tuple[()] = (),
+) -> Any:
     """Call one plugin's hook: pluggy's own call would not say whose answer is whose."""
     try:
         return hook.function(*(arguments[name] for name in hook.argnames))
+    except lets_through:
+        raise
     except PluginError as error:
         raise PluginError(f"plugin {hook.plugin_name!r}: {error}") from error
     except Exception as error:
@@ -266,5 +279,10 @@ def build_parts(settings: Settings, extra: Sequence[object] = ()) -> Parts:
 
     Raises:
         PluginError: see `Plugins`.
+        ConfigError: when they refuse something of the settings.
     """
-    return Plugins(settings.plugins, extra).parts(settings)
+    plugins = Plugins(settings.plugins, extra)
+    parts = plugins.parts(settings)
+    if plugins.refused:
+        raise ConfigError(*plugins.refused)
+    return parts

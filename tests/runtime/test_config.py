@@ -332,6 +332,22 @@ def test_a_broken_plugin_is_told_beside_the_problems_of_the_file() -> None:
     assert "plugin 'broken'" in found[1]
 
 
+def test_what_a_plugin_refuses_of_the_configuration_is_a_problem_with_its_place() -> None:
+    """It has a line like any other, and hides none of them; a section that the file lacks has no line."""
+    records = "records: {path: kept, form: full}\n"
+    (problem,) = problems(AGENTS + records)
+    assert problem.startswith("records.form: `full` keeps every word")
+    assert problem.endswith(f"(line {AGENTS.count(chr(10)) + 1})")
+    found = problems(f"{AGENTS}{records}limits: {{calls: 0}}\n")
+    assert [text.partition(":")[0] for text in found] == ["records.form", "limits.calls"]
+    Path("plugins.d").mkdir()
+    Path("plugins.d/strict.py").write_text(
+        "from gateway import hookimpl\nfrom gateway.errors import ConfigError\n"
+        "@hookimpl\ndef register_tools():\n    raise ConfigError('somewhere: no', 'store.url: is empty')\n"
+    )
+    assert problems(AGENTS) == ["somewhere: no", "store.url: is empty"]
+
+
 def test_a_generation_tells_where_it_came_from() -> None:
     """Source, number and plugins are kept for people."""
     Path("gateway.yaml").write_text(AGENTS, encoding="utf-8")
