@@ -10,6 +10,7 @@ a change does to the call. See docs/howto/replay.md.
 
 import argparse
 import asyncio
+import contextlib
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -28,6 +29,7 @@ from network import Network  # noqa: E402
 from stories import accepted, story  # noqa: E402
 from together import run_together  # noqa: E402
 from websockets.asyncio.client import ClientConnection, connect  # noqa: E402
+from websockets.exceptions import ConnectionClosed  # noqa: E402
 
 from gateway.audio import PCM_16K  # noqa: E402
 from gateway.observers.journal_file import Journal, read_journal  # noqa: E402
@@ -131,7 +133,8 @@ async def pcm_client(place: Place) -> None:
             began_at = loop.time()
             for place_in_said in range(0, len(said), size):
                 await asyncio.sleep(max(0.0, began_at + PCM_16K.ms(place_in_said) / 1000 - loop.time()))
-                await socket.send(said[place_in_said : place_in_said + size])
+                with contextlib.suppress(ConnectionClosed):  # the call is over when the agent has answered
+                    await socket.send(said[place_in_said : place_in_said + size])
 
         async with asyncio.TaskGroup() as group:
             speaking = group.create_task(speak())
