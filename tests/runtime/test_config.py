@@ -272,7 +272,8 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
 def test_a_script_must_be_there_and_sound(tmp_path: Path) -> None:
     """A shipped one by name, or a file beside the configuration."""
     text = "agents: {{a: {{kind: offline, script: {}}}}}\nroutes: [{{name: r, agent: a}}]\n"
-    assert load(text.format("apology")).agents["a"].script == "apology"  # type: ignore[attr-defined]
+    agent = load(text.format("apology")).agents["a"]
+    assert (agent.script, agent.tools) == ("apology", ("hang_up",))  # type: ignore[attr-defined]
     (problem,) = problems(text.format("apologyy"))
     assert problem.startswith("agents.a.script: script 'apologyy': no such file")
     Path("own.yaml").write_text("greeting: [unfinished", encoding="utf-8")
