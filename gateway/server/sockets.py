@@ -136,7 +136,7 @@ class MediaSockets:
 
     async def _attend(
         self, request: web.Request, adapter: Adapter, guest: Guest, codec: Codec, call: Call
-    ) -> web.WebSocketResponse:
+    ) -> web.StreamResponse:
         began = time.monotonic()
         socket = web.WebSocketResponse(
             timeout=self._server.close_s,
@@ -154,7 +154,7 @@ class MediaSockets:
             try:
                 await socket.prepare(request)
             except ConnectionError:  # gone before it was answered
-                return socket
+                return web.Response()
             leg = CallerLeg(socket, codec, self._server, is_welcome=welcome)
             await self._registry.attach(call, leg)
             heard = leg.crossed
