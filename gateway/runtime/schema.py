@@ -44,7 +44,7 @@ A file that names neither agents nor routes keeps that agent and route; one that
 * Numbers of telephones, and other texts that look like numbers, need quotes.
 * Paths of `plugins.folder`, `clips` and a `script` that ends in `.yaml` are relative to the folder of the file.
 * `extends: NAME` in an agent takes over the keys of another one. Mappings are merged key by key; lists and single values
-  are replaced.
+  are replaced. `fallback: ""` takes an inherited fallback away.
 """
 
 

@@ -128,9 +128,10 @@ def read_yaml(text: str, environment: Mapping[str, str] | None, problems: Proble
         return _Reader(loader, environment, problems).read(root, "", 0)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
-        problems.add(
-            "", Node(None, line), f"this is not YAML: {error.problem or 'it cannot be read'}; mend it"
-        )
+        advice = f"{error.problem or 'it cannot be read'}; mend it"
+        if environment is not None and _is_bare_variable(text, error.problem_mark):
+            advice = 'inside {…} and […] a variable needs quotes, as in "${NAME}"'
+        problems.add("", Node(None, line), f"this is not YAML: {advice}")
     except (yaml.YAMLError, RecursionError):
         problems.add(
             "", None, "this is not YAML: it holds characters or nesting that cannot be read; mend it"
@@ -138,6 +139,11 @@ def read_yaml(text: str, environment: Mapping[str, str] | None, problems: Proble
     finally:
         loader.dispose()
     return Node({}, 1)
+
+
+def _is_bare_variable(text: str, mark: yaml.Mark | None) -> bool:
+    """Whether YAML stumbled over the brace of a ``${…}`` without quotes."""
+    return mark is not None and text[mark.index - 1 : mark.index + 1] == "${"
 
 
 class _Reader:

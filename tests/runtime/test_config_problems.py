@@ -111,6 +111,11 @@ def test_without_names_of_its_own_a_region_is_us_or_eu() -> None:
     ("text", "words"),
     [
         ("server: {port: 1", "this is not YAML"),
+        (
+            "regions: {}\nserver: {port: ${P:-1}}\n",
+            'this is not YAML: inside {…} and […] a variable needs quotes, as in "${NAME}" (line 2)',
+        ),
+        ("plugins: {disabled: [${P}, b]}\n", "inside {…} and […] a variable needs quotes"),
         ("- 1\n- 2\n", "must be a mapping"),
         ("a: &a {b: *a}\n", "levels"),
         ("x: !!python/object:os.system {}\nserver: {}", "unknown section"),
@@ -166,6 +171,15 @@ def test_what_is_wrong_with_a_file_is_said_in_a_sentence(text: str, words: str) 
 # extends
 
 
+def test_an_inherited_fallback_is_taken_away_by_an_empty_one() -> None:
+    """An agent that extends another may have none, although that one has."""
+    found = load(
+        "agents:\n  a: {kind: offline, fallback: b}\n  b: {kind: offline}\n  c: {extends: a, fallback: ''}\n"
+        "routes: [{name: r, agent: c}]\n"
+    )
+    assert {name: agent.fallback for name, agent in found.agents.items()} == {"a": "b", "b": "", "c": ""}
+
+
 def test_extends_merges_mappings_and_replaces_lists() -> None:
     """An agent lays its keys over those of another, over several steps."""
     found = load(
@@ -211,7 +225,7 @@ routes:
   - {name: one, agent: c}
   - {agent: a}
 adapters:
-  vonage: {}
+  acme: {}
   twilio: {account_sid: 5, auth_token: [], require_token: perhaps, sekret: 1}
 access:
   keys: [{name: x, key: "", may: [everything]}, {name: x, key: k, routes: [nope]}]
@@ -225,7 +239,7 @@ agents.a.api_key agents.a.turn_detection agents.a.region agents.a.fallback agent
 agents.b.extends agents.b.region agents.d.extends agents.e.kind agents.e.region agents.e.tries agents.f agents.f
 routes[0].match.callee[0] routes[0].dtmf routes[0].agent routes[0].client_may[0] routes[0].allow_regions[0]
 routes[1].name routes[2].name
-adapters.vonage adapters.twilio.account_sid adapters.twilio.require_token adapters.twilio.sekret
+adapters.acme adapters.twilio.account_sid adapters.twilio.require_token adapters.twilio.sekret
 access.keys[0].may[0] access.keys[0].key access.keys[1].name access.keys[1].routes[0]
 limits.calls limits.silence_s store.kind plugins.disabled[0]
 """
@@ -244,7 +258,7 @@ def test_one_kind_of_problem_does_not_hide_another(plugin: str) -> None:
     expected = MANY_PLACES.split()
     if plugin:
         assert found.pop().startswith("plugin 'broken' ")
-        for place in ("agents.a.tools[0]", "agents.e.kind", "adapters.vonage"):
+        for place in ("agents.a.tools[0]", "agents.e.kind", "adapters.acme"):
             expected.remove(place)
     assert sorted(problem.partition(": ")[0] for problem in found) == sorted(expected)
 
