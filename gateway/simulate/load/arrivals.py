@@ -59,11 +59,18 @@ class Notes:
         self.clear()
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Begin anew; what was noted stays with whoever took it."""
         self.to_agent = Direction()
         self.to_caller = Direction()
         self.late_ns = array("q")
         """How long after its planned moment each frame went out."""
+
+    def take(self) -> "Notes":
+        """Give what was noted, and begin anew; to make figures of it takes long, and belongs in no window."""
+        taken = Notes()
+        taken.to_agent, taken.to_caller, taken.late_ns = self.to_agent, self.to_caller, self.late_ns
+        self.clear()
+        return taken
 
     def send(self, direction: Direction, due_ns: int, now_ns: int) -> None:
         """Note that a frame of the window goes out."""

@@ -138,10 +138,12 @@ class LoadGenerator:
                 await asyncio.sleep(SETTLE_S)
                 with _no_collecting():
                     await asyncio.sleep(AFTER_S)  # what became late while it collected is no window's
-                    measured = [await self._window(target, seconds) for _ in range(windows)]
+                    noted = [await self._note(target, seconds) for _ in range(windows)]
                 memory = _asked(memory_bytes, target.pid) - empty_bytes
                 return Step(
-                    windows=measured,
+                    windows=[
+                        window_of(notes, self._grid, used, probes_ns) for notes, used, probes_ns in noted
+                    ],
                     memory_per_call_bytes=memory // calls,
                     clears=sum(end.clears for end in self._carriers.values()),
                     lost=sum(not end.is_open for end in self._carriers.values()),
@@ -169,7 +171,8 @@ class LoadGenerator:
             heard=spread([start.heard_ns for start in good]),
         )
 
-    async def _window(self, target: Target, seconds: float) -> Window:
+    async def _note(self, target: Target, seconds: float) -> tuple[Notes, Used, list[int]]:
+        """Measure one window; its figures are made when the last one is over."""
         notes, processes, probes_ns = self._notes, family(target.pid), list[int]()
         notes.clear()
         async with asyncio.TaskGroup() as group:
@@ -183,7 +186,7 @@ class LoadGenerator:
             await asyncio.sleep(AFTER_S)
             notes.arriving = False
         used = Used(begin[0], end[0], end[1] - begin[1], end[2] - begin[2])
-        return window_of(notes, self._grid, used, probes_ns)
+        return notes.take(), used, probes_ns
 
     # Calls
 
