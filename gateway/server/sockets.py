@@ -98,7 +98,7 @@ class MediaSockets:
 
     async def _let_in(
         self, request: web.Request, adapter: Adapter, guest: Guest
-    ) -> web.WebSocketResponse | _Refused:
+    ) -> web.StreamResponse | _Refused:
         media_pass = guest.media_pass
         upgrade = Upgrade(
             call_id=media_pass.call_id if media_pass else new_call_id(),
@@ -130,7 +130,7 @@ class MediaSockets:
 
     async def _attach(
         self, request: web.Request, adapter: Adapter, guest: Guest, codec: Codec, call: Call
-    ) -> web.WebSocketResponse:
+    ) -> web.StreamResponse:
         with call.knocking():
             return await self._attend(request, adapter, guest, codec, call)
 
