@@ -33,7 +33,7 @@ from gateway.commands import (
     SendResult,
 )
 from gateway.contracts import AgentCall, AgentKind, Dial
-from gateway.errors import WireError
+from gateway.errors import ConfigError, WireError
 from gateway.events import (
     AgentForwarded,
     AgentLost,
@@ -268,8 +268,13 @@ def plan(call: AgentCall) -> Dial:
     """Plan a connection to the region's own host; the unqualified one may keep data in another region (1.1).
 
     Resuming begins with the session's resume token in the key's place and goes on with the key (2.7).
+
+    Raises:
+        ConfigError: when the agent has no key, which is told at the start of those that a route leads to.
     """
     settings: VoiceAgentSettings = call.settings
+    if not any(settings.api_key):
+        raise ConfigError(f"agents.{call.name}.api_key is empty; give the key of your account")
     credential = call.memory.resume_token if call.opening.rung == "token" else ""
     return Dial(
         url=call.region.voice_agent,

@@ -46,7 +46,7 @@ class VoiceAgentSettings(AgentSettings, frozen=True, kw_only=True):
     """An agent of the Voice Agent API."""
 
     api_key: Secrets
-    """Key of the account, or several while they are rotated; the first is used."""
+    """Key of the account, or several while they are rotated; the first is used. Empty while no route leads here."""
     agent_id: str = ""
     """A stored agent, instead of `session`; its own tools and settings apply."""
     agent_audio: Literal["pcm", "pcmu", "pcma"] = "pcm"
@@ -58,8 +58,6 @@ class VoiceAgentSettings(AgentSettings, frozen=True, kw_only=True):
         Raises:
             ValueError: in one sentence, without the place.
         """
-        if not self.api_key or not all(self.api_key):
-            raise ValueError("`api_key` is empty; give the key of your account, as in ${ASSEMBLYAI_API_KEY}")
         if self.agent_id and (self.session or self.turn_detection):
             raise ValueError(
                 "`agent_id` cannot stand beside `session` or `turn_detection`; change the stored agent, or leave the id out"

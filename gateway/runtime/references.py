@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+import msgspec
+
 from gateway.agents.voice_agent_session import SESSION_FIELDS
 from gateway.contracts import Parts
 from gateway.errors import ConfigError
@@ -17,7 +19,7 @@ from gateway.runtime.decode import nobody, one_of, suggest, uninstalled
 from gateway.runtime.offline_script import read_script
 from gateway.runtime.routing import ConfiguredRoutes, address_book, fallbacks, home_region, strangers
 from gateway.runtime.yaml_source import Node, Problems
-from gateway.settings import ServerSettings, Settings
+from gateway.settings import Secrets, ServerSettings, Settings
 
 _T = TypeVar("_T")
 
@@ -34,6 +36,7 @@ def check_references(
     check.agents()
     check.routes()
     check.residency()
+    check.secrets()
     check.keys()
     check.store()
 
@@ -182,6 +185,25 @@ class _Check:
                     f"its fallback {name} is in region {region}, so calls would leave {home}; "
                     f"add {region} to allow_regions of this route, or choose another fallback",
                 )
+
+    def secrets(self) -> None:
+        """Agents that calls can come to must have the secrets that their kind needs; others may wait for theirs."""
+        agents = self._settings.agents
+        reached: dict[str, str] = {}
+        for _, route in self._numbered(self._settings.routes, "routes"):
+            for name in fallbacks(route.agent, agents):
+                reached.setdefault(name, route.name)
+        for name, route_name in reached.items():
+            kind = self._parts.agents.get(agents[name].kind)
+            for field in msgspec.structs.fields(kind.settings) if kind else ():
+                path = ("agents", name, field.encode_name)
+                node = self._root.find("agents", name).get(field.encode_name)
+                if field.type != Secrets or not field.required or node is None or node.is_broken:
+                    continue  # a secret that may be left out, or one that is missing, which has been said
+                if not any(getattr(agents[name], field.name)):
+                    self._add(
+                        path, f"is empty, and calls of the route {route_name} come to this agent; set it"
+                    )
 
     def keys(self) -> None:
         """Gateway keys must have a text and a name of their own, and routes that exist."""

@@ -15,6 +15,7 @@ from gateway.agents.voice_agent_session import HISTORY_CHARACTERS, tool_fields, 
 from gateway.audio import ALAW_8K, MULAW_8K, PCM_8K, PCM_16K, PCM_24K, PCM_48K, AudioFormat
 from gateway.commands import HeardLine, OpenAgent, SendAudio
 from gateway.contracts import AgentCall, Dial, Local, SessionMemory
+from gateway.errors import ConfigError
 from gateway.events import AgentReady, CallInfo, ReplyAudio
 from gateway.settings import BUILT_IN_REGIONS, AgentSettings, Secret, Settings
 from gateway.tools import Tool
@@ -253,8 +254,6 @@ def test_sound_passes_unchanged(audio: AudioFormat) -> None:
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"api_key": []}, "`api_key` is empty"),
-        ({"api_key": [""]}, "`api_key` is empty"),
         ({"agent_id": "agent_1", "session": {"greeting": "Hi"}}, "cannot stand beside"),
         ({"agent_id": "agent_1", "turn_detection": "fast"}, "cannot stand beside"),
         ({"agent_audio": "pcmu"}, "belongs to `agent_id`"),
@@ -282,6 +281,12 @@ def test_section_that_the_provider_would_refuse_is_refused_at_start(
         msgspec.convert(section, VoiceAgentSettings, dec_hook=lambda _type, value: Secret(value))
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_agent_without_a_key_is_not_dialled() -> None:
+    """Its configuration may wait for the key, a call that comes to it all the same is told what is missing."""
+    with pytest.raises(ConfigError, match=r"agents\.main\.api_key is empty"):
+        voice_agent.plan(agent_call(VoiceAgentSettings(kind="voice_agent", api_key=())))
 
 
 def test_offline_section_knows_the_same_session() -> None:

@@ -102,6 +102,23 @@ def test_the_configuration_of_the_repository_loads_without_any_variable() -> Non
     assert found.adapters["twilio"].auth_token == (Secret(development_secret()),)  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("variable", "agent"), [("TALKPATH_AGENT", "support"), ("TALKPATH_AGENT_EU", "support-eu")]
+)
+def test_the_configuration_of_the_repository_asks_for_the_key_of_an_agent_in_use(
+    variable: str, agent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever chooses the agent and forgets its key is told so, and with the key all is well."""
+    monkeypatch.setenv(variable, agent)
+    with pytest.raises(ConfigError) as refused:
+        load_settings(REPOSITORY / "gateway.yaml")
+    (problem,) = refused.value.problems
+    assert problem.startswith(f"agents.{agent}.api_key: is empty, and calls of the route ")
+    assert "ASSEMBLYAI_API_KEY" in problem
+    monkeypatch.setenv("ASSEMBLYAI_API_KEY", "k")
+    assert load_settings(REPOSITORY / "gateway.yaml").agents[agent].api_key == (Secret("k"),)  # type: ignore[attr-defined]
+
+
 # The environment
 
 

@@ -236,7 +236,7 @@ plugins: {disabled: [ghost]}
 MANY_PLACES = """\
 server.port server.drain_s server.public_url regions.vpc.voice_agent regions.vpc.rest
 agents.a.api_key agents.a.turn_detection agents.a.region agents.a.fallback agents.a.tools[0] agents.a
-agents.b.extends agents.b.region agents.d.extends agents.e.kind agents.e.region agents.e.tries agents.f agents.f
+agents.b.extends agents.b.region agents.d.extends agents.e.kind agents.e.region agents.e.tries agents.f
 routes[0].match.callee[0] routes[0].dtmf routes[0].agent routes[0].client_may[0] routes[0].allow_regions[0]
 routes[1].name routes[2].name
 adapters.acme adapters.twilio.account_sid adapters.twilio.require_token adapters.twilio.sekret
@@ -270,9 +270,19 @@ def test_an_agents_own_check_says_all_that_it_can() -> None:
     first, second = problems(text.format("'${NO_SUCH_KEY}'"))
     assert "NO_SUCH_KEY is not set" in first
     assert second.startswith(refused)
-    first, second = problems(text.format("''"))
-    assert first.startswith("agents.a: `api_key` is empty")
+    first, second = sorted(problems(text.format("''")))
+    assert first.startswith("agents.a.api_key: is empty, and calls of the route r come to this agent; set it")
     assert second.startswith(refused)
+
+
+def test_an_agent_that_no_call_comes_to_may_wait_for_its_key() -> None:
+    """Nobody needs a key to keep an agent in the file; one behind another agent is in use."""
+    agents = "agents: {a: {kind: offline%s}, b: {kind: voice_agent, api_key: ''}}\n"
+    assert load(agents % "" + ROUTE).agents["b"].api_key == ()  # type: ignore[attr-defined]
+    (problem,) = problems(agents % ", fallback: b" + ROUTE)
+    assert (
+        problem == "agents.b.api_key: is empty, and calls of the route r come to this agent; set it (line 1)"
+    )
 
 
 def test_a_broken_field_is_not_blamed_on_another() -> None:
