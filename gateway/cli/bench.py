@@ -1,6 +1,7 @@
 """``talkpath bench``: puts this machine's gateway under load, beside HAProxy and a bare relay."""
 
 import asyncio
+import itertools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -13,7 +14,7 @@ from gateway.cli.usage import listed
 
 if TYPE_CHECKING:
     from gateway.simulate.load.plan import Plan
-    from gateway.simulate.load.report import Report
+    from gateway.simulate.load.report import BurstReport, Report, StepReport
 
 NEEDS = "the load generator is an extra; install it with: pip install 'talkpath[bench]'"
 
@@ -83,6 +84,8 @@ def bench(
     plan = _plan(
         calls, systems, quick=quick, given={key: value for key, value in given.items() if value is not None}
     )
+    if out is not None:
+        _make(out)  # now, and not after a quarter of an hour
     report = _run(plan, Output(quiet=json, width=None if sys.stdout.isatty() else 110))
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
@@ -124,11 +127,13 @@ def _run(plan: "Plan", console: Output) -> "Report":
         for text in tables.opening(report):
             console.print(text, soft_wrap=True)
 
+    def tell(done: "StepReport | BurstReport") -> None:
+        console.print(f"{next(counted):3}  ", tables.line(done), sep="", soft_wrap=True)
+
+    counted = itertools.count(1)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            report = runner.run(
-                run(plan, begin, lambda done: console.print(tables.line(done), soft_wrap=True))
-            )
+            report = runner.run(run(plan, begin, tell))
     except CannotMeasure as error:
         _leave(1, str(error))
     except KeyboardInterrupt:
@@ -138,11 +143,17 @@ def _run(plan: "Plan", console: Output) -> "Report":
     return report
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _leave(2, f"--out {folder} cannot be made ({error.strerror}); name a folder that can")
+
+
 def _write(report: "Report", folder: Path) -> None:
     from gateway.simulate.load.picture import growth  # noqa: PLC0415
 
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         (folder / "bench.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
         (folder / "growth.svg").write_text(growth(report), encoding="utf-8")
     except OSError as error:

@@ -124,6 +124,7 @@ def run_command(*arguments: str) -> tuple[int, str, str]:
     ("arguments", "sentence"),
     [
         (("--calls", "ten"), "--calls takes whole numbers"),
+        (("--out", "file/out"), "--out file/out cannot be made (Not a directory)"),
         (
             ("--systems", "envoy"),
             "--systems does not know envoy; there are haproxy, relay, talkpath-bare and talkpath",
@@ -131,7 +132,8 @@ def run_command(*arguments: str) -> tuple[int, str, str]:
     ],
 )
 def test_wrong_choices_are_refused_in_a_sentence(arguments: tuple[str, ...], sentence: str) -> None:
-    """The command says what it takes and leaves with 2."""
+    """The command says what it takes and leaves with 2, before anything is measured."""
+    Path("file").touch()
     code, _, told = run_command(*arguments)
     assert code == 2
     assert sentence in told

@@ -46,6 +46,11 @@ class Plan(Struct, frozen=True, kw_only=True):
                     yield over, calls, system
 
     @property
+    def rows(self) -> int:
+        """Steps and bursts together."""
+        return len(list(self.steps())) + (len(self.over) * len(self.systems) if self.burst else 0)
+
+    @property
     def about_s(self) -> float:
         """How long it will take, roughly."""
         steps = sum(

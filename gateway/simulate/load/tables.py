@@ -19,7 +19,7 @@ def opening(report: Report) -> Iterator[Text]:
     plan = report.plan
     minutes = max(1, round(plan.about_s / 60))
     yield Text(
-        f"{len(list(plan.steps()))} steps of {plan.runs} x {plan.seconds:g} s, about {minutes} min; "
+        f"{plan.rows} measurements, about {minutes} min, each step {plan.runs} x {plan.seconds:g} s; "
         f"{report.machine['processor']}, Python {report.machine['python']}"
     )
     for note in report.notes:
