@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import socket
 from pathlib import Path
 
 import pytest
 
 from gateway.runtime.config import load_generation
+from gateway.server import listening
 from gateway.server.listening import serving
 
 SECRETIVE = (
@@ -52,6 +54,18 @@ async def test_malformed_requests_are_not_quoted_in_the_log(
     assert [answer.split()[1] for answer in found] == [b"400", b"400"]
     assert "hush-hush" not in caplog.text
     assert [r.levelname for r in caplog.records if r.name == "talkpath.http"] == ["INFO", "INFO"]
+
+
+async def test_little_is_kept_of_who_sends_much() -> None:
+    """What a peer sends and nobody reads yet stays with the peer, but for what a call needs: on every connection."""
+    loop = asyncio.get_running_loop()
+    with listening._bind("public", "127.0.0.1", 0) as bound, socket.socket() as peer:
+        peer.setblocking(False)  # noqa: FBT003 - the library's argument has no name
+        await loop.sock_connect(peer, bound.getsockname())
+        accepted, _ = await loop.sock_accept(bound)
+        with accepted:
+            kept = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        assert kept <= 2 * listening.RECEIVE_BYTES  # Linux counts its own bookkeeping in
 
 
 async def test_requests_for_another_host_are_not_from_this_machine(tmp_path: Path) -> None:
