@@ -47,11 +47,9 @@ class ClientCodec(Codec, Protocol):
 
     def go_on(self, session: Any) -> None:
         """Go on with a session that began on another connection."""
-        ...
 
     def turn_away(self, code: str, message: str) -> list[str | bytes]:
         """Write why the connection is not taken, with an error code of the Voice Agent API."""
-        ...
 
 
 class Leg(Protocol):
@@ -206,8 +204,7 @@ class Adapter(Struct, frozen=True, kw_only=True):
     closing_leaves: bool = False
     """Whether a closed socket ends the call; else the caller may come back."""
     in_band: bool = False
-    """Whether every socket is opened and refused in its own dialect, and its first message says for which call it is.
-    The codec is then a `ClientCodec`."""
+    """Whether a `ClientCodec` refuses whoever is not let in, and its first message says for which call the socket is."""
 
     def __post_init__(self) -> None:
         """Refuse an adapter without a proof."""
@@ -332,14 +329,14 @@ class ObserverKind(Struct, frozen=True):
 
 
 class MediaPass(Struct, frozen=True):
-    """What a one-time media token stands for."""
+    """What a one-time token stands for: a carrier's media socket, or with `key` a client's."""
 
     call_id: str
-    """The call that it opens or continues."""
+    """The call that it opens or continues; empty for a client's."""
     adapter: str
-    """The only adapter on which it is good."""
+    """The only adapter on which it is good; empty for a client's."""
     route: str
-    """The route that was chosen."""
+    """The route that was chosen; empty for a client's."""
     caller: str = ""
     """Calling party, from the verified webhook."""
     callee: str = ""
@@ -348,6 +345,10 @@ class MediaPass(Struct, frozen=True):
     """The carrier's id of the call."""
     parameters: Mapping[str, str] = {}
     """Anything else from the webhook."""
+    key: str | None = None
+    """Name of the gateway key in whose name a client comes; None for carriers."""
+    session_s: float | None = None
+    """Longest call that a client may have with it."""
 
 
 class Store(Protocol):

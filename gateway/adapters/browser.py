@@ -235,6 +235,11 @@ class BrowserCodec:
         """Format of the client's sound, which may be another than that of the call."""
         return self.session.fixed.hears if self.session else PCM_24K
 
+    @property
+    def speaks(self) -> AudioFormat:
+        """Format of the call, and of what the client is sent."""
+        return self.session.fixed.speaks if self.session else PCM_24K
+
     def go_on(self, session: ClientSession) -> None:
         """This connection goes on with a session that began on another one."""
         self._words.session = session

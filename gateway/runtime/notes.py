@@ -94,7 +94,6 @@ def _without_effect(settings: Settings) -> list[str]:
         "telemetry.content: there are no spans yet that could hold what people say": settings.telemetry.content
         is True,
         "recording.enabled: calls are not recorded yet": settings.recording.enabled,
-        "access.keys: the right 'tokens' opens nothing yet": "tokens" in rights,
         "access.keys: the right 'provider' opens nothing yet": "provider" in rights,
     }
     return [

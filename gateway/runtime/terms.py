@@ -38,18 +38,25 @@ def call_terms(
         audio=info.audio,
         route=route.settings.name,
         marks=adapter.marks,
+        marks_at_will=adapter.marks_at_will,
         clears=adapter.clears,
-        lead_ms=LEAD_WITH_CLEAR_MS if adapter.clears else LEAD_WITHOUT_CLEAR_MS,
+        lead_ms=_lead_ms(adapter),
         closing_leaves=adapter.closing_leaves,
         dtmf=route.settings.dtmf,
         client_may=frozenset(route.settings.client_may),
         cancellable=frozenset(cancellable),
         clips={name: info.audio.ms(len(audio)) for name, audio in clips.items()},
-        call_s=limits.call_s,
+        call_s=min(limits.call_s, info.session_s or limits.call_s),
         silence_s=limits.silence_s,
         return_s=limits.return_s,
         goodbye_s=limits.goodbye_s,
     )
+
+
+def _lead_ms(adapter: Adapter) -> float:
+    if adapter.lead_ms is not None:
+        return adapter.lead_ms
+    return LEAD_WITH_CLEAR_MS if adapter.clears else LEAD_WITHOUT_CLEAR_MS
 
 
 def tools_of(generation: Generation, agent: str) -> tuple[Tool, ...]:

@@ -17,10 +17,13 @@ from gateway.runtime.plugins import Generation
 from gateway.server.answer import Answering
 from gateway.server.api import CallsApi
 from gateway.server.calls import CallRegistry, RunnerMaker
+from gateway.server.client_door import ClientDoor
+from gateway.server.clients import ClientSockets
 from gateway.server.door import Door
 from gateway.server.health import Health
 from gateway.server.reception import Reception
 from gateway.server.sockets import MediaSockets
+from gateway.server.tokens import TokenApi
 
 REGISTRY: Final = web.AppKey("registry", CallRegistry)
 DOOR: Final = web.AppKey("door", Door)
@@ -53,6 +56,7 @@ def build_app(generation: Generation, *, store: Store, make_runner: RunnerMaker)
     registry = CallRegistry(settings, store, make_runner)
     door = Door(settings, store)
     reception = Reception(settings, parts, registry)
+    client_door = ClientDoor(settings, store, door, registry.find_returning)
     sockets = MediaSockets(
         settings.server,
         adapters,
@@ -60,6 +64,7 @@ def build_app(generation: Generation, *, store: Store, make_runner: RunnerMaker)
         door=door,
         registry=registry,
         reception=reception,
+        clients=ClientSockets(settings, door, client_door, registry, reception),
     )
     answering = Answering(
         adapters.values(),
@@ -73,6 +78,7 @@ def build_app(generation: Generation, *, store: Store, make_runner: RunnerMaker)
     public[REGISTRY] = registry
     public[DOOR] = door
     public.add_routes([*sockets.routes(), *answering.routes(), *CallsApi(door, registry).routes()])
+    public.add_routes(TokenApi(door, client_door).routes())
     public.cleanup_ctx.append(_calls)
     public.on_shutdown.append(_cut_off)
     admin = web.Application(client_max_size=BODY_BYTES, middlewares=[_in_words(ADMIN_ADDRESSES)])

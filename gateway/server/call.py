@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from msgspec import Struct
 
@@ -75,6 +75,10 @@ class Booking(Struct, frozen=True):
     """Name of the gateway key that asks; empty for carriers."""
     owner_calls: int | None = None
     """How many calls that key may have at once."""
+    admitted_by: Literal["", "key", "token"] = ""
+    """What the client showed; empty for carriers."""
+    resume_token: str = ""
+    """Proof by which its client may come back; empty where there is none."""
 
 
 class Call:
@@ -88,6 +92,7 @@ class Call:
         self.booking: Final = booking
         self.opened_at: Final = time.time()
         self.runner: Runner | None = None
+        self.session: Any = None  # what the codecs of a client's connections hand on
         self.failed = False
         self.arrived = asyncio.Event()
         self.running = asyncio.Event()

@@ -9,10 +9,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
+import msgspec
 from aiohttp import web
 
+from gateway.audio import AudioFormat, Converter
 from gateway.contracts import Codec
-from gateway.events import AnyEvent
+from gateway.events import AnyEvent, CallerAudio, Event
 from gateway.runtime.legs import LegBounds, WebSocketLeg
 from gateway.settings import ServerSettings
 
@@ -38,6 +40,7 @@ class CallerLeg(WebSocketLeg):
         """Whether a call has begun on this leg, or gone on."""
         self._events = super().__aiter__()
         self._first: AnyEvent | None = None
+        self._converter: Converter | None = None
         # The first event of such a dialect is ours, not a message of the peer.
         self._unheard = hasattr(codec, "opening")
         self._limit_s = server.first_message_s
@@ -49,8 +52,19 @@ class CallerLeg(WebSocketLeg):
         """Whether neither side has closed the connection."""
         return not (self._gone or self._closing)
 
+    @property
+    def first(self) -> AnyEvent | None:
+        """The first event, from when the leg was crossed until it is iterated; it may be replaced until then."""
+        return self._first
+
+    @first.setter
+    def first(self, event: AnyEvent) -> None:
+        self._first = event
+
     async def cross(self) -> bool:
         """Wait for the first event; False when the leg was closed instead, or ended by itself."""
+        if self.crossed:
+            return True
         self._first = await self._next_in_time()
         if self._first is None:
             return False
@@ -59,6 +73,46 @@ class CallerLeg(WebSocketLeg):
             return False
         self.crossed = True
         return True
+
+    async def say(self, messages: list[str | bytes]) -> None:
+        """Send what nobody has posted, before the leg is anybody's; a peer that is gone or does not read is left."""
+        try:
+            async with asyncio.timeout(self._bounds.send_s):
+                for message in messages:
+                    await self._wire.send(message)
+        except (ConnectionError, TimeoutError):
+            pass
+
+    async def turn_away(self, code: str, message: str) -> None:
+        """Refuse the peer in its own dialect, and close."""
+        await self.say(self.codec.turn_away(code, message))  # type: ignore[attr-defined]
+        await self.close(POLICY, code)
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Flush and close, with the last word and the close code that the dialect has for it."""
+        if not self._closing and (closing := getattr(self.codec, "closing", None)):
+            await self.say(closing(code))
+        await super().close(code, reason)
+
+    async def _shut(self, code: int, reason: str, until: float | None = None) -> None:
+        await super()._shut(getattr(self.codec, "close_code", None) or code, reason, until)
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, CallerAudio) and (heard := self._converted(event.audio)) is not None:
+            if heard:
+                super()._hear(msgspec.structs.replace(event, audio=heard))
+            return
+        super()._hear(event)
+
+    def _converted(self, audio: bytes) -> bytes | None:
+        """The caller's sound in the call's format, where its own is another one; None where it is the same."""
+        hears: AudioFormat | None = getattr(self.codec, "hears", None)
+        speaks: AudioFormat | None = getattr(self.codec, "speaks", None)
+        if hears is None or speaks is None or hears == speaks:
+            return None
+        if self._converter is None:
+            self._converter = Converter(hears, speaks)
+        return self._converter.feed(audio)
 
     def __aiter__(self) -> AsyncIterator[AnyEvent]:
         """Give the events in order, once; ends when the connection has."""

@@ -7,6 +7,7 @@ socket on, and may have any number of sockets one after the other.
 """
 
 import asyncio
+import hashlib
 import logging
 import secrets
 from collections import OrderedDict
@@ -49,6 +50,11 @@ def new_call_id() -> str:
     return f"call_{secrets.token_hex(12)}"
 
 
+def _digest(token: str) -> str:
+    """What a token is kept as, so that looking it up tells nothing about tokens that are near."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+
+
 class CallRegistry:
     """Owns the calls; an async context whose end cancels what still runs."""
 
@@ -60,6 +66,7 @@ class CallRegistry:
         self._calls: dict[str, Call] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._by_carrier: dict[tuple[str, str], Call] = {}
+        self._by_resume_token: dict[str, Call] = {}
         self._apologies: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -96,6 +103,10 @@ class CallRegistry:
         """Find a call by the carrier's own id."""
         return self._by_carrier.get((adapter, carrier_call_id))
 
+    def find_returning(self, resume_token: str) -> Call | None:
+        """Find the call that a client may come back to with this token."""
+        return self._by_resume_token.get(_digest(resume_token))
+
     def take_apology(self, adapter: str, carrier_call_id: str) -> bool:
         """Whether this carrier call broke by our fault and its caller was not told so yet."""
         return self._apologies.pop((adapter, carrier_call_id), False) is None
@@ -115,6 +126,8 @@ class CallRegistry:
             self._calls[call_id] = call
             if booking.carrier_call_id:
                 self._by_carrier[booking.adapter, booking.carrier_call_id] = call
+            if booking.resume_token:
+                self._by_resume_token[_digest(booking.resume_token)] = call
             self._empty.clear()
             self._tasks[call_id] = self._group.create_task(
                 self._live(call, claims.pop_all()), name=f"call {call_id}"
@@ -214,6 +227,7 @@ class CallRegistry:
         self._tasks.pop(call.call_id, None)
         if self.find_carrier(booking.adapter, booking.carrier_call_id) is call:
             del self._by_carrier[booking.adapter, booking.carrier_call_id]
+        self._by_resume_token.pop(_digest(booking.resume_token), None)
         call.end(self._settings.server.close_s)
         if not self._calls:
             self._empty.set()

@@ -39,6 +39,12 @@ class Guest(Struct, frozen=True):
     """How many calls they may have at once."""
     media_pass: MediaPass | None = None
     """What their one-time token stands for."""
+    admitted_by: Literal["key", "token"] = "key"
+    """Whether a client has shown a key or a token that was minted with one."""
+    session_s: float | None = None
+    """Longest call that their token allows."""
+    returns_to: str = ""
+    """The only call that they may go on with, where they have shown its resume token."""
 
 
 class Refusal(Struct, frozen=True):

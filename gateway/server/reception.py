@@ -42,6 +42,7 @@ class Reception:
         visit: Visit,
         *,
         route_name: str = "",
+        resume_token: str = "",
     ) -> Call | Busy | NoRoute:
         """Choose the route, by name where the address names one, and take a place for `access.token_s`."""
         info = CallInfo(
@@ -65,6 +66,8 @@ class Reception:
             parameters=info.parameters,
             owner="" if adapter.proof == "carrier" else guest.name,
             owner_calls=guest.calls,
+            admitted_by="" if adapter.proof == "carrier" else guest.admitted_by,
+            resume_token=resume_token,
         )
         return await self._registry.book(call_id, booking, self._settings.access.token_s)
 

@@ -17,6 +17,7 @@ from gateway.server.access_log import log_line, mask_number
 from gateway.server.call import Call
 from gateway.server.caller_leg import CallerLeg
 from gateway.server.calls import Busy, CallRegistry, new_call_id
+from gateway.server.clients import ClientSockets
 from gateway.server.door import Door, Guest, Refusal, not_let_in
 from gateway.server.reception import NoRoute, Reception
 from gateway.settings import ServerSettings
@@ -51,6 +52,7 @@ class MediaSockets:
         door: Door,
         registry: CallRegistry,
         reception: Reception,
+        clients: ClientSockets,
         heartbeat_s: float | None = None,
     ) -> None:
         self._server = server
@@ -59,6 +61,7 @@ class MediaSockets:
         self._door = door
         self._registry = registry
         self._reception = reception
+        self._clients = clients
         self._heartbeat_s = heartbeat_s
 
     def routes(self) -> list[web.RouteDef]:
@@ -79,6 +82,8 @@ class MediaSockets:
             return _sentence(
                 426, "This address speaks WebSocket; open it with ws:// or wss://.", Upgrade="websocket"
             )
+        if adapter.in_band:
+            return await self._clients.attend(request, adapter, self._new_socket())
         guest = await self._door.admit_socket(request, adapter, request.match_info.get("token", ""))
         if isinstance(guest, Refusal):
             log_line("socket", adapter=name, status=403, why=guest.code, detail=guest.detail)
@@ -138,14 +143,7 @@ class MediaSockets:
         self, request: web.Request, adapter: Adapter, guest: Guest, codec: Codec, call: Call
     ) -> web.StreamResponse:
         began = time.monotonic()
-        socket = web.WebSocketResponse(
-            timeout=self._server.close_s,
-            autoping=True,
-            heartbeat=self._heartbeat_s,
-            protocols=SUBPROTOCOLS,
-            compress=False,  # base64 audio barely shrinks; it would only cost time
-            max_msg_size=self._server.message_bytes + 1,  # aiohttp refuses a message of just this size
-        )
+        socket = self._new_socket()
         tokenless = guest.media_pass is None
         welcome = self._once(adapter, codec) if tokenless and adapter.proof == "carrier" else None
         leg: CallerLeg | None = None
@@ -175,6 +173,16 @@ class MediaSockets:
                 seconds=f"{time.monotonic() - began:.1f}",
             )
         return socket
+
+    def _new_socket(self) -> web.WebSocketResponse:
+        return web.WebSocketResponse(
+            timeout=self._server.close_s,
+            autoping=True,
+            heartbeat=self._heartbeat_s,
+            protocols=SUBPROTOCOLS,
+            compress=False,  # base64 audio barely shrinks; it would only cost time
+            max_msg_size=self._server.message_bytes + 1,  # aiohttp refuses a message of just this size
+        )
 
     def _once(self, adapter: Adapter, codec: Codec) -> Callable[[], Awaitable[bool]]:
         """Check that a stream which only its upgrade's signature vouches for comes for the first time."""

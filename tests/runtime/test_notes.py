@@ -36,7 +36,6 @@ def test_settings_that_do_nothing_yet_are_named() -> None:
         "telemetry.content",
         "recording.enabled",
         "access.keys",
-        "access.keys",
     ]
     assert notes(Settings()) == []
 

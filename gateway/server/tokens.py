@@ -1,0 +1,110 @@
+"""Tokens for browsers: ``GET /v1/token``, with the provider's parameters, ranges, answers and errors.
+
+Owns the HTTP side of minting (reference: Voice Agent API, 7.1 and 7.2, as it answers live). What a token is good for,
+and that it is good for one socket only, is `client_door`'s.
+"""
+
+from typing import Any, Final
+
+import msgspec
+from aiohttp import hdrs, web
+
+from gateway.server.access_log import log_line
+from gateway.server.client_door import ClientDoor, bearer
+from gateway.server.door import Door, Refusal
+
+_RANGES: Final = {"expires_in_seconds": (1, 600), "max_session_duration_seconds": (60, 10_800)}
+_INTEGER: Final = "Input should be a valid integer, unable to parse string as an integer"
+_STATUS: Final = {"key_missing": 422, "key_unknown": 404, "key_may_not": 403}
+"""Statuses of refusals; 403 where the provider has no such case."""
+
+
+class TokenApi:
+    """Mints tokens for keys with ``may: tokens``."""
+
+    def __init__(self, door: Door, clients: ClientDoor) -> None:
+        self._door = door
+        self._clients = clients
+
+    def routes(self) -> list[web.RouteDef]:
+        """Where tokens are minted."""
+        return [web.get("/v1/token", self.handle, allow_head=False)]
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Mint a token, or say as the provider does why not."""
+        guest = self._door.admit_key(request, "tokens")
+        if isinstance(guest, Refusal):
+            status = _STATUS.get(guest.code, 403)
+            log_line("token", status=status, why=guest.code, detail=guest.detail)
+            return _json(_complaint(guest.code, request), status)
+        wanted, wrong = _read(request)
+        if wrong:
+            log_line("token", status=422, who=guest.name, why="parameters")
+            return _json({"detail": wrong}, 422)
+        expires_s = wanted["expires_in_seconds"]
+        token = await self._clients.mint(guest, expires_s, wanted.get("max_session_duration_seconds"))
+        log_line("token", status=200, who=guest.name)
+        return _json({"token": token, "expires_in_seconds": expires_s}, 200)
+
+
+def _complaint(code: str, request: web.Request) -> dict[str, Any]:
+    """The body of a refusal; the provider tells bad keys from missing ones."""
+    if code == "key_missing" and not bearer(request):
+        return {
+            "detail": [
+                {
+                    "type": "missing",
+                    "loc": ["header", "authorization"],
+                    "msg": "Field required",
+                    "input": None,
+                }
+            ]
+        }
+    if code in ("key_missing", "key_unknown"):
+        return {"detail": "Invalid API key"}
+    if code == "key_may_not":
+        return {"detail": "This key may not mint tokens; give it the right `tokens`"}
+    return {"detail": "Only this machine may ask while no keys are configured"}
+
+
+def _read(request: web.Request) -> tuple[dict[str, int], list[dict[str, Any]]]:
+    """The parameters, and everything that is wrong with them."""
+    wanted: dict[str, int] = {}
+    wrong: list[dict[str, Any]] = []
+    for name, (low, high) in _RANGES.items():
+        given = request.query.get(name)
+        if given is None:
+            if name == "expires_in_seconds":
+                wrong.append(
+                    {"type": "missing", "loc": ["query", name], "msg": "Field required", "input": None}
+                )
+            continue
+        place = {"loc": ["query", name], "input": given[:100]}
+        number = _whole(given)
+        if number is None:
+            wrong.append({"type": "int_parsing", **place, "msg": _INTEGER})
+        elif number < low:
+            told = f"Input should be greater than or equal to {low}"
+            wrong.append({"type": "greater_than_equal", **place, "msg": told, "ctx": {"ge": low}})
+        elif number > high:
+            told = f"Input should be less than or equal to {high}"
+            wrong.append({"type": "less_than_equal", **place, "msg": told, "ctx": {"le": high}})
+        else:
+            wanted[name] = number
+    return wanted, wrong
+
+
+def _whole(text: str) -> int | None:
+    digits = text.strip().removeprefix("-").removeprefix("+")
+    if not digits.isascii() or not digits.isdecimal() or len(digits) > 18:
+        return None
+    return int(text)
+
+
+def _json(value: object, status: int) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(value),
+        status=status,
+        content_type="application/json",
+        headers={hdrs.CACHE_CONTROL: "no-store"},
+    )
