@@ -36,7 +36,8 @@ class Fault(Struct, frozen=True):
     """Which bytes are concerned. A ``reset`` or ``close`` in one direction is told to the receiver of these bytes
     alone; the other end is left with a connection that leads nowhere."""
     for_s: float = 0.0
-    """How long ``delay`` and ``drip`` last; after a ``drop`` that long both ends are reset, with 0 never."""
+    """How long ``delay`` and ``drip`` last; where an end is left with a connection that leads nowhere, how long until
+    both ends are reset, with 0 never."""
     bytes_per_s: int = 1000
     """How fast it drips."""
 
@@ -130,7 +131,7 @@ class Carried:
             self.struck_at = self._loop.time()
         for lane, other in self._lanes(fault.direction):
             self._strike(lane, other, fault)
-        if fault.kind == "drop" and fault.for_s and self._doom is None:
+        if fault.loses and fault.for_s and self._doom is None:
             self._doom = self._loop.call_later(fault.for_s, self.break_off)
 
     def strike_after(self, size_bytes: int, fault: Fault) -> None:
