@@ -128,6 +128,8 @@ class Visit(Struct, frozen=True):
     """Whether the carrier says that the phone call is over."""
     parameters: Mapping[str, str] = {}
     """Anything else worth routing by."""
+    detail: str = ""
+    """What the carrier says went wrong; for the log."""
 
 
 class Invitation(Struct, frozen=True):
@@ -139,6 +141,10 @@ class Invitation(Struct, frozen=True):
     """Where the carrier asks what follows the stream."""
     status_url: str
     """Where the carrier reports on the call."""
+    carrier_call_id: str = ""
+    """The carrier's id of the call."""
+    token: str = ""
+    """The one-time token by itself, for carriers that can give it back when the stream starts."""
     parameters: Mapping[str, str] = {}
     """To be given back when the stream starts."""
 
@@ -186,13 +192,17 @@ class Adapter(Struct, frozen=True, kw_only=True):
     token_needed: Callable[[Any], bool] = lambda _settings: True
     """For carriers: whether the media socket also needs our one-time token."""
     visit: Callable[[Knock, str], Visit] | None = None
-    """For carriers: reads a proven webhook of a kind (``call``, ``after``, ``status``)."""
-    answer: Callable[[Invitation], Document] | None = None
+    """For carriers: reads a proven webhook; the kind (``call``, ``after``, ``status``) is what its address stands for,
+    and the visit says what it is."""
+    serial: Callable[[Knock], str] | None = None
+    """For carriers whose proofs are numbered: the number of a proven webhook, which is good for that one only."""
+    answer: Callable[[Invitation, Any], Document] | None = None
     """For carriers: the document that leads a call to our media socket."""
-    goodbye: Callable[[str], Document] | None = None
-    """For carriers: the document that ends a call, after saying a sentence when one is given."""
-    control: Callable[[Command, CallInfo, Any], HttpRequest | None] | None = None
-    """For carriers: the request that hangs up or transfers; None when the settings hold no credentials."""
+    goodbye: Callable[[str], Document | None] | None = None
+    """For carriers: the document that ends a call, after saying a sentence when one is given; None where no document
+    does it too."""
+    control: Callable[[Command, CallInfo, Any, float], HttpRequest | None] | None = None
+    """For carriers: the request that hangs up or transfers at a Unix time; None when the settings hold no credentials."""
     marks: bool = False
     """Whether the far end says what it has played."""
     marks_at_will: bool = False

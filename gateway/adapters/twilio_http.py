@@ -85,7 +85,7 @@ def visit(knock: Knock, kind: str) -> Visit:
     )
 
 
-def answer(invitation: Invitation) -> Document:
+def answer(invitation: Invitation, _settings: TwilioSettings) -> Document:
     """TwiML that connects the call to our media socket and asks us afterwards what follows.
 
     A parameter of 500 characters or more is left out: Twilio would refuse the whole document.
@@ -123,7 +123,7 @@ def _document(response: Element) -> Document:
     return Document('<?xml version="1.0" encoding="UTF-8"?>' + _twiml(response), "text/xml")
 
 
-def control(command: Command, info: CallInfo, settings: TwilioSettings) -> HttpRequest | None:
+def control(command: Command, info: CallInfo, settings: TwilioSettings, _now: float) -> HttpRequest | None:
     """Request that hangs up or transfers a call; send it as it is.
 
     None when the settings hold no credentials, the call's id was never verified, or the target of a transfer is

@@ -40,13 +40,12 @@ from gateway.events import (
     CallerReturned,
     CallInfo,
     CallStarted,
-    ControlAnswered,
     TimeReached,
 )
 from gateway.runtime.agent_side import ENDED_S, AgentSide
 from gateway.runtime.alarm import Alarm
 from gateway.runtime.clips import BUILT_IN_CLIPS, load_clip, load_clips
-from gateway.runtime.control import carry_out
+from gateway.runtime.control import ask_carrier
 from gateway.runtime.house import House, LiveCall
 from gateway.runtime.inbox import Inbox
 from gateway.runtime.journal import Journal
@@ -351,14 +350,10 @@ class CallRunner:
     async def _control(self, action: str, command: HangUp | Transfer) -> None:
         if self.info is None:
             return
-        adapter = self._adapter(self.info)
         settings = self._settings.adapters.get(self.info.adapter)
-        request = adapter.control(command, self.info, settings) if adapter.control else None
-        if request:
-            self._inbox.put_now(await carry_out(action, request))
-        elif action == "transfer":
-            detail = "the adapter has no credentials for it, or does not take this number"
-            self._inbox.put_now(ControlAnswered(action, succeeded=False, detail=detail))
+        answered = await ask_carrier(action, self._adapter(self.info), command, self.info, settings)
+        if answered:
+            self._inbox.put_now(answered)
 
     # The end
 

@@ -22,6 +22,7 @@ from gateway.runtime.development import development_secret, with_development_sec
 from gateway.runtime.extends import extend_agents
 from gateway.runtime.plugins import Generation, Plugins, find_plugins
 from gateway.runtime.references import check_references
+from gateway.runtime.secret_files import with_secret_files
 from gateway.runtime.yaml_source import Node, Problems, read_yaml
 from gateway.settings import AgentSettings, PluginsSettings, Settings
 
@@ -124,7 +125,7 @@ def _built_in() -> Node:
         {
             "agents": _DEFAULT_AGENTS,
             "routes": _DEFAULT_ROUTES,
-            "adapters": {"twilio": {}, "pcm": {}},
+            "adapters": {"twilio": {}, "vonage": {}, "pcm": {}},
         }
     )
 
@@ -274,7 +275,10 @@ class _Loading:
     def _adapter(self, dialects: Mapping[str, Adapter], name: str, node: Node) -> Any:
         place = f"adapters.{name}"
         if name in dialects:
-            return decode(node, dialects[name].settings, place, self._problems)
+            section = decode(node, dialects[name].settings, place, self._problems)
+            if section is ABSENT:
+                return ABSENT
+            return with_secret_files(section, self._folder, place, node, self._problems)
         if self._all_plugins:
             sentence = uninstalled("adapter", Node(name), dialects)
             self._problems.add(place, node, sentence)

@@ -4,7 +4,8 @@ Owns how often and how long it is tried: `TRIES` times `REQUEST_S` and short pau
 What the request says is the adapter's.
 """
 
-from typing import Final
+import time
+from typing import Any, Final
 
 import aiohttp
 from tenacity import (
@@ -15,8 +16,9 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from gateway.contracts import HttpRequest
-from gateway.events import ControlAnswered
+from gateway.commands import HangUp, Transfer
+from gateway.contracts import Adapter, HttpRequest
+from gateway.events import CallInfo, ControlAnswered
 
 TRIES: Final = 3
 """Attempts while the carrier cannot be reached or is in trouble."""
@@ -28,6 +30,19 @@ PAUSE_S: Final = 1.0
 
 class _CarrierInTrouble(Exception):  # noqa: N818 - a fact about the carrier
     """The carrier answered with a status that asks for another try."""
+
+
+async def ask_carrier(
+    action: str, adapter: Adapter, command: HangUp | Transfer, info: CallInfo, settings: Any
+) -> ControlAnswered | None:
+    """Have the carrier hang up or transfer; None where it cannot be asked to hang up, which the closed socket does too."""
+    request = adapter.control(command, info, settings, time.time()) if adapter.control else None
+    if request:
+        return await carry_out(action, request)
+    if action == "transfer":
+        detail = "the adapter has no credentials for it, or does not take this number"
+        return ControlAnswered(action, succeeded=False, detail=detail)
+    return None
 
 
 async def carry_out(action: str, request: HttpRequest) -> ControlAnswered:

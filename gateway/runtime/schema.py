@@ -42,7 +42,8 @@ A file that names neither agents nor routes keeps that agent and route; one that
   printed. An empty one proves nobody.
 * An adapter is served when it has a section, which may be empty.
 * Numbers of telephones, and other texts that look like numbers, need quotes.
-* Paths of `plugins.folder`, `clips` and a `script` that ends in `.yaml` are relative to the folder of the file.
+* Paths of `plugins.folder`, `clips`, a `script` that ends in `.yaml` and keys that end in `_file` are relative to the
+  folder of the file.
 * `extends: NAME` in an agent takes over the keys of another one. Mappings are merged key by key; lists and single values
   are replaced. `fallback: ""` takes an inherited fallback away.
 """
@@ -214,7 +215,7 @@ def _flat(struct: type[msgspec.Struct], above: str) -> Iterator[tuple[str, str, 
 def _default(field: msgspec.structs.FieldInfo) -> str:
     if field.required:
         return "required"
-    if field.default is msgspec.NODEFAULT or field.default in ((), "", None):
+    if field.default is msgspec.NODEFAULT or field.default in ((), "", None, Secret("")):
         return ""
     value = field.default
     if isinstance(value, float) and value.is_integer():

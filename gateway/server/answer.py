@@ -6,19 +6,22 @@ checked. Sources: contract, section 2; carriers reference 2.1, 2.6; field refere
 """
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Final, Literal
 
 from aiohttp import hdrs, web
 from msgspec import Struct
 
-from gateway.contracts import Adapter, Document, Invitation, MediaPass, Store, Visit
+from gateway.contracts import Adapter, Document, Invitation, Knock, MediaPass, Store, Visit
 from gateway.errors import WireError
 from gateway.server.access_log import log_line, mask_number
 from gateway.server.call import Call
 from gateway.server.calls import Busy, CallRegistry, new_call_id
 from gateway.server.door import Door, Guest, Refusal, not_let_in
 from gateway.server.reception import NoRoute, Reception
+from gateway.server.spent_proofs import SpentProofs
 
 BODY_S: Final = 10.0
 """How long a webhook's body may take; carriers give up on us after 15."""
@@ -37,12 +40,15 @@ class WebhookPaths(Struct, frozen=True):
     after: str = "after"
     """What follows the stream."""
     status: str = "status"
-    """News of a call."""
+    """News of a call; the same as ``after`` where the carrier has one address for both."""
     methods: tuple[str, ...] = (hdrs.METH_POST,)
     """HTTP methods of a new call's webhook."""
 
 
-PATHS: Final[Mapping[str, WebhookPaths]] = {"twilio": WebhookPaths()}
+PATHS: Final[Mapping[str, WebhookPaths]] = {
+    "twilio": WebhookPaths(),
+    "vonage": WebhookPaths("answer", "event", "event", (hdrs.METH_POST, hdrs.METH_GET)),
+}
 """Carriers whose words differ from the usual ones have a line here."""
 
 
@@ -65,6 +71,7 @@ class Answering:
         self._registry = registry
         self._reception = reception
         self._token_s = token_s
+        self._spent = SpentProofs(store)
 
     def routes(self) -> Iterator[web.RouteDef]:
         """Addresses of the webhooks of all carriers."""
@@ -78,11 +85,10 @@ class Answering:
                 yield web.route(method, f"{here}/{paths.call}", call)
                 yield web.route(method, f"{here}/{paths.call}/{{route}}", call)
             yield web.post(f"{here}/{paths.after}", self._handler(adapter, "after"))
-            yield web.post(f"{here}/{paths.status}", self._handler(adapter, "status"))
+            if paths.status != paths.after:
+                yield web.post(f"{here}/{paths.status}", self._handler(adapter, "status"))
 
     def _handler(self, adapter: Adapter, kind: Kind) -> Callable[[web.Request], Awaitable[web.Response]]:
-        answers = {"call": self._call, "after": self._after, "status": self._status}
-
         async def handle(request: web.Request) -> web.Response:
             try:
                 async with asyncio.timeout(BODY_S):
@@ -93,35 +99,42 @@ class Answering:
                 return web.Response(status=400, text="The body is not what its header fields say.\n")
             knock = self._door.admit_webhook(request, body, adapter)
             if isinstance(knock, Refusal):
-                log_line(
-                    "webhook",
-                    adapter=adapter.name,
-                    kind=kind,
-                    status=403,
-                    why=knock.code,
-                    detail=knock.detail,
-                )
-                return not_let_in()
+                return _turned_away(adapter, kind, knock)
             assert adapter.visit is not None  # noqa: S101 - an adapter with a carrier's proof has it
             try:
                 visit = adapter.visit(knock, kind)
             except WireError as error:
                 log_line("webhook", adapter=adapter.name, kind=kind, status=400, detail=error)
                 return web.Response(status=400, text=f"{error}\n")
-            response = await answers[kind](request, adapter, visit)
+            response = await self._answer_once(request, adapter, knock, visit)
+            if response is None:
+                return _turned_away(adapter, kind, self._door.refuse("proof_spent"))
             log_line(
                 "webhook",
                 adapter=adapter.name,
-                kind=kind,
+                kind=visit.kind,
                 status=response.status,
                 caller=mask_number(visit.caller),
                 callee=mask_number(visit.callee),
                 carrier_call_id=visit.carrier_call_id,
                 over="yes" if visit.over else "",
+                detail=visit.detail[:200],
             )
             return response
 
         return handle
+
+    async def _answer_once(
+        self, request: web.Request, adapter: Adapter, knock: Knock, visit: Visit
+    ) -> web.Response | None:
+        """Answer a proven webhook; None when its proof is good for one request and was used for another."""
+        answers = {"call": self._call, "after": self._after, "status": self._status}
+        make = partial(answers[visit.kind], request, adapter, visit)
+        if adapter.serial is None:
+            return await make()
+        body = hashlib.sha256(knock.body).hexdigest()
+        same = f"{knock.method} {knock.path}?{knock.query} {body}"
+        return await self._spent.answer(f"{adapter.name}:{adapter.serial(knock)}", same, make)
 
     async def _call(self, request: web.Request, adapter: Adapter, visit: Visit) -> web.Response:
         call = self._registry.find_carrier(adapter.name, visit.carrier_call_id)
@@ -186,14 +199,22 @@ class Answering:
             media_url=f"{origin.replace('http', 'ws', 1)}/v1/ws/{adapter.name}/{token}",
             after_url=f"{origin}/{adapter.name}/{paths.after}",
             status_url=f"{origin}/{adapter.name}/{paths.status}",
+            carrier_call_id=booking.carrier_call_id,
+            token=token,
         )
         assert adapter.answer is not None  # noqa: S101 - an adapter with a carrier's proof has it
-        return _written(adapter.answer(invitation))
+        return _written(adapter.answer(invitation, self._door.adapter_settings(adapter)))
+
+
+def _turned_away(adapter: Adapter, kind: Kind, refusal: Refusal) -> web.Response:
+    log_line("webhook", adapter=adapter.name, kind=kind, status=403, why=refusal.code, detail=refusal.detail)
+    return not_let_in()
 
 
 def _goodbye(adapter: Adapter, sentence: str = "") -> web.Response:
     """End a phone call politely; a carrier without such a document gets no document."""
-    return _written(adapter.goodbye(sentence)) if adapter.goodbye else web.Response(status=204)
+    document = adapter.goodbye(sentence) if adapter.goodbye else None
+    return _written(document) if document else web.Response(status=204)
 
 
 def _written(document: Document) -> web.Response:

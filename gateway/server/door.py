@@ -182,6 +182,10 @@ class Door:
             return "its page is not from this machine"
         return ""
 
+    def refuse(self, code: str) -> Refusal:
+        """Take note of a proof that turned out to be none after it was let in."""
+        return self._count(Refusal(code))
+
     def _count(self, refusal: Refusal) -> Refusal:
         self.refused[refusal.code] += 1
         return refusal

@@ -28,6 +28,8 @@ class Probe(msgspec.Struct):
     """Message that carries the caller's audio."""
     sound: Callable[[wires.Message], bytes]
     """Audio that a message to the caller carries."""
+    frame_bytes: int = 1
+    """Size of which every message to the caller is one; the end of a reply is filled up with silence."""
 
 
 def twilio_sound(message: wires.Message) -> bytes:
@@ -73,6 +75,12 @@ PROBES = {
     "pcm": Probe(beginning=(), hear=lambda audio: audio, sound=raw_sound),
     "browser": Probe(
         beginning=(json.dumps({"type": "session.update", "session": {}}),), hear=api_hear, sound=api_sound
+    ),
+    "vonage": Probe(
+        beginning=(json.dumps({"event": "websocket:connected", "content-type": "audio/l16;rate=16000"}),),
+        hear=lambda audio: audio,
+        sound=raw_sound,
+        frame_bytes=640,
     ),
 }
 
@@ -131,12 +139,15 @@ def test_audio_of_the_caller_arrives_unchanged(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_audio_of_the_agent_arrives_unchanged(name: str) -> None:
-    """Every byte of the agent is sent, in order."""
+    """Every byte of the agent is sent, in order; where a message is a frame, each is whole."""
     codec, info = begin(name)
+    frame_bytes = PROBES[name].frame_bytes
     noise = random.Random(2)  # noqa: S311 - repeatable noise
     pieces = [noise.randbytes(size * info.audio.sample_bytes) for size in SIZES]
-    sent = [message for piece in pieces for message in codec.encode(Play("r", piece))]
-    assert b"".join(map(PROBES[name].sound, sent)) == b"".join(pieces)
+    sent = [PROBES[name].sound(message) for piece in pieces for message in codec.encode(Play("r", piece))]
+    whole = [piece + b"\0" * (-len(piece) % frame_bytes) for piece in pieces]
+    assert b"".join(sent) == b"".join(whole)
+    assert frame_bytes == 1 or {len(message) for message in sent} == {frame_bytes}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -16,6 +16,7 @@ from gateway.settings import Secret
 ACCOUNT = "AC00000000000000000000000000000001"
 KNOWN = TwilioSettings(account_sid=ACCOUNT, auth_token=(Secret("12345"), Secret("old")))
 INFO = CallInfo("call-1", "twilio", MULAW_8K, carrier_call_id="CA1")
+NOW = 1_700_000_000.0
 INVITATION = Invitation(
     media_url="wss://gw.example.com/v1/ws/twilio/9f2c",
     after_url="https://gw.example.com/twilio/after",
@@ -39,7 +40,7 @@ def read(document: Document) -> ET.Element:
 
 def test_document_connects_the_stream() -> None:
     """The answer to a call is the document of the reference, in one piece."""
-    document = answer(INVITATION)
+    document = answer(INVITATION, KNOWN)
     assert document.content_type == "text/xml"
     assert document.body == (
         '<?xml version="1.0" encoding="UTF-8"?><Response>'
@@ -53,13 +54,13 @@ def test_document_connects_the_stream() -> None:
 
 def test_document_without_status_address_asks_for_no_reports() -> None:
     """Reports on the stream are only asked for where they have an address."""
-    assert "statusCallback" not in answer(msgspec.structs.replace(INVITATION, status_url="")).body
+    assert "statusCallback" not in answer(msgspec.structs.replace(INVITATION, status_url=""), KNOWN).body
 
 
 def test_document_escapes_what_callers_bring() -> None:
     """Names and values from outside stay values, and characters that XML cannot hold are dropped."""
     brought = {"a\"<b>&'": "x</Stream><Hangup/>\x00\x0b\ud800\ufffe", "name": "José 李 🎂\n"}
-    root = read(answer(msgspec.structs.replace(INVITATION, parameters=brought)))
+    root = read(answer(msgspec.structs.replace(INVITATION, parameters=brought), KNOWN))
     assert [(node.get("name"), node.get("value")) for node in root.iter("Parameter")] == [
         ("a\"<b>&'", "x</Stream><Hangup/>"),
         ("name", "José 李 🎂\n"),
@@ -70,7 +71,7 @@ def test_document_escapes_what_callers_bring() -> None:
 def test_parameters_stay_under_500_characters() -> None:
     """A parameter that Twilio would refuse the document for is left out; the others stay."""
     brought = {"fits": "x" * 495, "long": "x" * 496, "n" * 600: ""}
-    root = read(answer(msgspec.structs.replace(INVITATION, parameters=brought)))
+    root = read(answer(msgspec.structs.replace(INVITATION, parameters=brought), KNOWN))
     assert [node.get("name") for node in root.iter("Parameter")] == ["fits"]
 
 
@@ -145,7 +146,7 @@ def test_webhook_without_a_call_is_refused() -> None:
 
 def test_hang_up_is_a_request() -> None:
     """Hanging up completes the call by REST, signed with the first token; one that is over already is fine."""
-    request = control(HangUp("bye"), INFO, KNOWN)
+    request = control(HangUp("bye"), INFO, KNOWN, NOW)
     assert request is not None
     assert request.method == "POST"
     assert request.url == f"https://api.twilio.com/2010-04-01/Accounts/{ACCOUNT}/Calls/CA1.json"
@@ -167,7 +168,7 @@ def test_hang_up_is_a_request() -> None:
 )
 def test_transfer_is_a_request(target: str, dialled: str) -> None:
     """Transferring gives the call a new document; a call that is over was not transferred."""
-    request = control(Transfer(target), INFO, KNOWN)
+    request = control(Transfer(target), INFO, KNOWN, NOW)
     assert request is not None
     assert parse_qs(request.body.decode()) == {"Twiml": [f"<Response>{dialled}</Response>"]}
     assert request.done_when == ()
@@ -194,13 +195,13 @@ def test_transfer_is_a_request(target: str, dialled: str) -> None:
 )
 def test_transfer_to_no_number_is_not_asked_for(target: str) -> None:
     """Only numbers in E.164 form and SIP addresses are dialled, as an agent may have made the target up."""
-    assert control(Transfer(target), INFO, KNOWN) is None
+    assert control(Transfer(target), INFO, KNOWN, NOW) is None
 
 
 def test_region_and_odd_ids_are_kept_in_the_path() -> None:
     """The REST base is configurable, and no id can lead to another resource."""
     section = msgspec.structs.replace(KNOWN, rest="https://api.dublin.ie1.twilio.com/")
-    request = control(HangUp(""), msgspec.structs.replace(INFO, carrier_call_id="../CA?x"), section)
+    request = control(HangUp(""), msgspec.structs.replace(INFO, carrier_call_id="../CA?x"), section, NOW)
     assert request is not None
     assert request.url == (
         f"https://api.dublin.ie1.twilio.com/2010-04-01/Accounts/{ACCOUNT}/Calls/..%2FCA%3Fx.json"
@@ -218,9 +219,9 @@ def test_region_and_odd_ids_are_kept_in_the_path() -> None:
 )
 def test_nothing_is_asked_without_credentials(section: TwilioSettings, info: CallInfo) -> None:
     """Without an account, a token or a verified call there is no request."""
-    assert control(HangUp(""), info, section) is None
+    assert control(HangUp(""), info, section, NOW) is None
 
 
 def test_other_commands_are_no_requests() -> None:
     """What the media socket carries is not sent twice."""
-    assert control(Clear(), INFO, KNOWN) is None
+    assert control(Clear(), INFO, KNOWN, NOW) is None

@@ -51,7 +51,7 @@ def test_without_configuration_the_offline_agent_answers_on_this_machine_alone()
     assert [(route.name, route.agent, route.dtmf) for route in found.routes] == [
         ("default", "offline", "text")
     ]
-    assert list(found.adapters) == ["twilio", "pcm"]
+    assert list(found.adapters) == ["twilio", "vonage", "pcm"]
     (token,) = found.adapters["twilio"].auth_token  # type: ignore[attr-defined]
     assert len(token.reveal()) == 64
 
