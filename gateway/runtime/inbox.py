@@ -26,7 +26,7 @@ class Source(Protocol):
 class Inbox:
     """Events in order, for one reader."""
 
-    def __init__(self, limit: int, at_once: Callable[[AnyEvent], bool] = lambda _event: False) -> None:
+    def __init__(self, limit: int, at_once: Callable[[AnyEvent], bool] | None = None) -> None:
         """Make an empty inbox.
 
         Args:
@@ -34,7 +34,7 @@ class Inbox:
             at_once: Takes a side's event while none waits, or answers False when it must wait for the driver.
         """
         self._limit = limit
-        self._at_once = at_once
+        self._at_once = at_once or _not_at_once
         self._events: deque[tuple[AnyEvent, Source | None]] = deque()
         self._filled = Bell()
         self._room = asyncio.Event()
@@ -70,6 +70,7 @@ class Inbox:
     def close(self) -> None:
         """Nobody reads any more: whoever waits for room goes on, and what comes is forgotten."""
         self._closed = True
+        self._at_once = _not_at_once  # or the call and its inbox would keep each other
         self._events.clear()
         self._room.set()
 
@@ -103,3 +104,7 @@ class Inbox:
             if source is None or not source.dismissed:
                 return event
         return None
+
+
+def _not_at_once(_event: AnyEvent) -> bool:
+    return False
