@@ -6,6 +6,7 @@ Owns how a command is found, how wrong usage is told and which exit code is left
 import contextlib
 import importlib
 import importlib.metadata
+import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from gateway.cli.refusing import print_json
 from gateway.cli.usage import UsageError, Vocabulary, explain
 
 # Named in the order of the help page; each module holds one function of the same name.
@@ -51,12 +53,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         # what a command returns is nobody's exit code, what it leaves with is
         code = _app()(args=arguments, prog_name="talkpath", standalone_mode=False)
     except UsageError as error:
-        # not from the error, which does not always know
-        command = next(iter(sys.argv[1:] if arguments is None else arguments), "")
-        if command in COMMANDS:
-            typer.echo(explain(error, command, _function(command)), err=True)
-        else:
-            typer.echo(explain(error, "", None), err=True)
+        _tell(error, sys.argv[1:] if arguments is None else arguments)
         return 2
     except typer.Abort:
         return 130
@@ -88,6 +85,20 @@ def _function(command: str) -> Callable[..., None]:
         importlib.import_module(f"gateway.cli.{module_name}"), module_name
     )
     return function
+
+
+def _tell(error: Any, typed: Sequence[str]) -> None:
+    """Say what is wrong with what was typed; to a program that asked for JSON, in JSON."""
+    command = next(iter(typed), "")  # not from the error, which does not always know
+    if command not in COMMANDS:
+        typer.echo(explain(error, "", None), err=True)
+        return
+    function = _function(command)
+    sentence = explain(error, command, function)
+    if "--json" in typed and "json" in inspect.signature(function).parameters:
+        print_json({"ok": False, "problems": [sentence.removeprefix(f"talkpath {command}: ")]})
+    else:
+        typer.echo(sentence, err=True)
 
 
 def _print_version(asked: bool) -> None:

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from gateway.cli.printing import Output
+from gateway.cli.refusing import print_json, refuse, refuse_configuration
 from gateway.errors import ConfigError, PluginError
 from gateway.runtime.config import DEFAULT_FILE, VARIABLE, development_secret, load_settings
 from gateway.settings import Secrets, Settings
@@ -152,10 +153,10 @@ def call(
     Example: talkpath call http://127.0.0.1:8080 --as twilio --audio goforward.wav --barge-in-after 1 --say stop
     """
     order: list[str] = ctx.meta.get(_ORDER, [])
-    _check_usage(as_, order, record, barge_in_after or [], max_seconds)
     console = Output(lambda: one.hang_up(), soft_wrap=True)  # noqa: PLW0108 - the caller is made below
     plan: dict[str, Any] = {"observer": None if json else partial(_show, console)}
     try:
+        _check_usage(as_, order, record, barge_in_after or [], max_seconds)
         settings = _settings(config)
         spoken = Spoken(order, audio or [], say or [], dtmf or [], barge_in_after or [])
         plan["script"] = CallScript(utterances=spoken.utterances(), max_s=max_seconds)
@@ -166,8 +167,10 @@ def call(
             plan |= {"caller": caller, "callee": callee, "key": key or _gateway_key(settings)}
             plan |= {"rate_hz": sample_rate, "encoding": encoding, "events": events}
         one = TwilioCaller(url, **plan) if as_ == "twilio" else PcmCaller(url, **plan)
-    except (VoiceError, ValueError, OSError, ConfigError, PluginError) as error:
-        _refuse(str(error))
+    except (ConfigError, PluginError) as error:
+        refuse_configuration("call", config, error, as_json=json)
+    except (VoiceError, ValueError, OSError) as error:
+        refuse("call", str(error), as_json=json)
     result = asyncio.run(_run(one))
     _report(result, console, record, _hint(as_, config, result), as_json=json)
 
@@ -192,23 +195,28 @@ async def _run(one: TwilioCaller | PcmCaller) -> CallResult:
 def _check_usage(
     as_: str, given: list[str], record: Path | None, barge_in_after: list[float], max_seconds: float
 ) -> None:
+    """Refuse options that do not fit each other.
+
+    Raises:
+        ValueError: in one sentence.
+    """
     if as_ not in ("twilio", "pcm"):
         known = "is not there yet" if as_ in _LATER else "is no caller we know"
-        _refuse(f"--as {as_} {known}; use --as twilio or --as pcm")
+        raise ValueError(f"--as {as_} {known}; use --as twilio or --as pcm")
     if as_ == "pcm" and "dtmf" in given:
-        _refuse("the pcm dialect has no keys to press; leave --dtmf out or use --as twilio")
+        raise ValueError("the pcm dialect has no keys to press; leave --dtmf out or use --as twilio")
     if as_ == "twilio":
         for name in given:
             if name in _PCM_ONLY:
-                _refuse(f"{_PCM_ONLY[name]} is for pcm callers only; leave it out or use --as pcm")
+                raise ValueError(f"{_PCM_ONLY[name]} is for pcm callers only; leave it out or use --as pcm")
     if not all(0 <= seconds < math.inf for seconds in barge_in_after):
-        _refuse(
+        raise ValueError(
             "--barge-in-after takes seconds, 0 or more: how long the agent is heard before it is talked over"
         )
     if math.isnan(max_seconds):
-        _refuse("--max-seconds takes a number, 0.1 or more")
+        raise ValueError("--max-seconds takes a number, 0.1 or more")
     if record is not None and (record.is_dir() or not record.absolute().parent.is_dir()):
-        _refuse(f"--record {record} cannot be written there; name a file in a folder that exists")
+        raise ValueError(f"--record {record} cannot be written there; name a file in a folder that exists")
 
 
 def _settings(config: Path | None) -> Settings | None:
@@ -219,13 +227,17 @@ def _settings(config: Path | None) -> Settings | None:
 
 
 def _twilio_account(settings: Settings | None) -> dict[str, Any]:
-    """Who signs, with what, for which public address."""
+    """Who signs, with what, for which public address.
+
+    Raises:
+        ValueError: when there is no secret to sign with.
+    """
     if settings is None:
         return {"token": development_secret()}
     twilio = settings.adapters.get("twilio")
     tokens: Secrets = getattr(twilio, "auth_token", ())
     if not tokens:
-        _refuse(
+        raise ValueError(
             "the configuration has no adapters.twilio.auth_token; set it, as Twilio signs its calls with it"
         )
     account: dict[str, Any] = {"token": tokens[0].reveal(), "public_url": settings.server.public_url or None}
@@ -251,7 +263,7 @@ def _hint(as_: str, config: Path | None, result: CallResult) -> str:
 def _report(result: CallResult, console: Output, record: Path | None, hint: str, *, as_json: bool) -> None:
     """Print, record, and leave with the exit code."""
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(summary(result)), indent=2).decode())
+        print_json(summary(result))
     else:
         for part in tables(result):
             console.print(part)
@@ -266,11 +278,6 @@ def _report(result: CallResult, console: Output, record: Path | None, hint: str,
         _fail(f"the call failed: {result.failure.strip().removesuffix('.')}{hint}")
     if not result.agent_was_heard:
         _fail("the agent was not heard; look at the gateway's log, or try talkpath check")
-
-
-def _refuse(sentence_for_people: str) -> NoReturn:
-    typer.echo(f"talkpath call: {sentence_for_people}", err=True)
-    raise typer.Exit(2)
 
 
 def _fail(sentence_for_people: str) -> NoReturn:

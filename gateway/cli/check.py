@@ -1,15 +1,15 @@
 """``talkpath check``: what is wrong with the configuration, or where its routes lead."""
 
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from gateway.cli.refusing import BUILT_IN, print_json, refuse_configuration
 from gateway.errors import ConfigError, PluginError
-from gateway.runtime.config import chosen_file, load_generation
+from gateway.runtime.config import load_generation
 from gateway.runtime.notes import notes
 from gateway.runtime.plugins import Generation, find_plugins
 from gateway.runtime.routing import ConfiguredRoutes, ladder
@@ -20,7 +20,6 @@ Config = Annotated[
     Path | None,
     typer.Option(help="Configuration file; else $TALKPATH_CONFIG, else ./gateway.yaml, else built-in."),
 ]
-BUILT_IN: Final = "the built-in configuration"
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
@@ -34,12 +33,7 @@ def check(*, config: Config = None, json: Json = False) -> None:
     try:
         generation = load_generation(config)
     except (ConfigError, PluginError) as error:
-        if json:
-            source = str(chosen_file(config) or BUILT_IN)
-            print_json({"ok": False, "source": source, "problems": str(error).splitlines()})
-        else:
-            typer.echo(refusal("check", config, error), err=True)
-        raise typer.Exit(2) from error
+        refuse_configuration("check", config, error, as_json=json)
     if json:
         print_json({"ok": True, **summary(generation)})
         return
@@ -60,13 +54,6 @@ def _print(found: dict[str, Any], routes: Table) -> None:
         console.print(line, soft_wrap=True, markup=False)
     built_in = f"Built-in plugins: {', '.join(found['built_in_plugins'])}"
     console.print(built_in, soft_wrap=True, markup=False, style="dim")
-
-
-def refusal(command: str, config: Path | None, error: ConfigError | PluginError) -> str:
-    """Say which configuration a command cannot use, then every problem on a line of its own."""
-    problems = str(error).splitlines()
-    count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
-    return "\n".join([f"talkpath {command}: {chosen_file(config) or BUILT_IN} has {count}", *problems])
 
 
 def summary(generation: Generation) -> dict[str, Any]:
@@ -119,8 +106,3 @@ def routes_table(generation: Generation) -> Table:
         then = ", ".join(f"{other['name']} ({other['region']})" for other in others)
         table.add_row(route.name, condition(route.match), first["name"], first["region"], then)
     return table
-
-
-def print_json(document: dict[str, Any]) -> None:
-    """Print a document as the only output."""
-    typer.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())

@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.check import Json, print_json, refusal
+from gateway.cli.check import Json
 from gateway.cli.printing import Output
+from gateway.cli.refusing import print_json, refuse, refuse_configuration
 from gateway.cli.replay_table import as_json, headline, notes, replay_table, verdict
 from gateway.cli.turn_table import WIDTH
 from gateway.errors import ConfigError, PluginError
@@ -40,9 +41,14 @@ def replay(*, files: Files, config: Config = None, route: Route = "", json: Json
     Example: talkpath replay records.db/20261121T010203Z-call_1.jsonl
     """
     if route and config is None:
-        _refuse("--route chooses among the routes of --config; name that too")
-    paths = list(_journals(files))
-    generation = _generation(config)
+        refuse("replay", "--route chooses among the routes of --config; name that too", as_json=json)
+    try:
+        paths = list(_journals(files))
+        generation = None if config is None else load_generation(config)
+    except ValueError as error:
+        refuse("replay", str(error), as_json=json)
+    except (ConfigError, PluginError) as error:
+        refuse_configuration("replay", config, error, as_json=json)
     results = [_Result(path, generation, route) for path in paths]
     if json:
         print_json({"calls": [{"file": str(one.path), **one.as_json()} for one in results]})
@@ -121,27 +127,16 @@ def _output() -> Output:
 
 
 def _journals(files: list[Path]) -> Iterator[Path]:
-    """Every file that is named, or lies in a folder that is named."""
+    """Every file that is named, or lies in a folder that is named.
+
+    Raises:
+        ValueError: when a folder holds none.
+    """
     for path in files:
         if not path.is_dir():
             yield path
             continue
         inside = sorted(path.glob(f"*{SUFFIX}"))
         if not inside:
-            _refuse(f"there is no journal in {path}; they are named …{SUFFIX}")
+            raise ValueError(f"there is no journal in {path}; they are named …{SUFFIX}")
         yield from inside
-
-
-def _generation(config: Path | None) -> Generation | None:
-    if config is None:
-        return None
-    try:
-        return load_generation(config)
-    except (ConfigError, PluginError) as error:
-        typer.echo(refusal("replay", config, error), err=True)
-        raise typer.Exit(2) from error
-
-
-def _refuse(sentence: str) -> NoReturn:
-    typer.echo(f"talkpath replay: {sentence}", err=True)
-    raise typer.Exit(2)

@@ -1,13 +1,14 @@
 """``talkpath route-test``: which route a call would take, and why."""
 
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from gateway.audio import MULAW_8K
-from gateway.cli.check import Config, Json, print_json, refusal
+from gateway.cli.check import Config, Json
+from gateway.cli.refusing import print_json, refuse, refuse_configuration
 from gateway.contracts import Route
 from gateway.errors import ConfigError, PluginError
 from gateway.events import CallInfo
@@ -35,16 +36,18 @@ def route_test(
         settings = generation.settings
         if adapter not in settings.adapters:
             known = ", ".join(settings.adapters) or "none"
-            _leave(2, f"the adapter {adapter} is not configured; adapters are: {known}")
+            sentence = f"the adapter {adapter} is not configured; adapters are: {known}"
+            refuse("route-test", sentence, as_json=json)
         route = generation.parts.route_call(info, settings)
     except (ConfigError, PluginError) as error:
-        typer.echo(refusal("route-test", config, error), err=True)
-        raise typer.Exit(2) from error
+        refuse_configuration("route-test", config, error, as_json=json)
     if route is None:
         reasons = explain_mismatches(info, settings)
         if json:
             print_json({"route": None, "why": reasons})
-        _leave(1, "\n  ".join(["no route takes this call, so it would be refused:", *reasons]))
+        refuse(
+            "route-test", "\n  ".join(["no route takes this call, so it would be refused:", *reasons]), code=1
+        )
     found = describe(route, generation)
     if json:
         print_json(found)
@@ -68,8 +71,3 @@ def describe(route: Route, generation: Generation) -> dict[str, Any]:
         "then": list(others),
         "why": route.why,
     }
-
-
-def _leave(code: int, sentence: str) -> NoReturn:
-    typer.echo(f"talkpath route-test: {sentence}", err=True)
-    raise typer.Exit(code)

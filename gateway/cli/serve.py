@@ -9,9 +9,10 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from gateway.cli.check import Config, refusal, routes_table
+from gateway.cli.check import Config, routes_table
 from gateway.cli.listening import why_not
 from gateway.cli.printing import Output
+from gateway.cli.refusing import refusal
 from gateway.errors import ConfigError, PluginError
 from gateway.runtime.config import load_generation
 from gateway.runtime.notes import notes
@@ -87,7 +88,7 @@ def _spare_the_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, 20, 20)
+    gc.set_threshold(COLLECT_AFTER)
 
 
 def _log_to_stderr() -> None:

@@ -137,6 +137,19 @@ def test_route_test_says_where_a_call_goes_and_why() -> None:
     assert (document["route"], document["region"], document["then"]) == ("phone", "us", ["sorry"])
 
 
+def test_route_test_refuses_in_json_too() -> None:
+    """Whatever it cannot do is one document on standard output, with the problems of `check`."""
+    Path("bad.yaml").write_text("server: {port: x}\nagent: {}\n", encoding="utf-8")
+    ran = run("route-test", "--adapter", "pcm", "--config", "bad.yaml", "--json")
+    assert (ran.exit_code, ran.stderr) == (2, "")
+    document = msgspec.json.decode(ran.stdout)
+    assert (document["ok"], document["source"], len(document["problems"])) == (False, "bad.yaml", 2)
+    ran = run("route-test", "--adapter", "vonage", "--json")
+    assert ran.exit_code == 2
+    (problem,) = msgspec.json.decode(ran.stdout)["problems"]
+    assert problem.startswith("the adapter vonage is not configured")
+
+
 def test_route_test_of_a_call_that_nobody_takes_leaves_with_1() -> None:
     """Each route says why not."""
     ran = run("route-test", "--adapter", "pcm")

@@ -1,6 +1,7 @@
 """The command line as a whole: wrong usage, the version, and readers that leave early."""
 
 import asyncio
+import json
 import os
 import socket
 import sys
@@ -51,6 +52,18 @@ def typed(line: str, capsys: pytest.CaptureFixture[str]) -> tuple[object, str, s
 def test_wrong_usage_is_one_sentence(line: str, complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2; standard error names the option and what to do, in one line without a frame."""
     assert typed(line, capsys) == (2, "", f"{complaint}\n")
+
+
+@pytest.mark.parametrize("command", ["check", "route-test", "call", "bench"])
+def test_wrong_usage_is_a_document_where_one_was_asked_for(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A program that asked for JSON gets it, whatever was wrong with what it typed."""
+    _, _, sentence = typed(f"{command} --nonsense", capsys)
+    code, out, err = typed(f"{command} --json --nonsense", capsys)
+    assert (code, err) == (2, "")
+    problem = sentence.strip().removeprefix(f"talkpath {command}: ")
+    assert json.loads(out) == {"ok": False, "problems": [problem]}
 
 
 @pytest.mark.parametrize("name", LATER)

@@ -114,6 +114,28 @@ def test_json_is_one_document_and_nothing_else() -> None:
     assert [message["dtmf"]["digit"] for message in gateway.sent("dtmf")] == ["1"]
 
 
+def test_a_configuration_that_cannot_be_used_is_named_with_its_problems() -> None:
+    """On standard error, or with --json as one document; wrong usage is one too."""
+    Path("bad.yaml").write_text("server: {port: x}\nagent: {}\n")
+    options = ("http://127.0.0.1:1", "--as", "pcm", "--config", "bad.yaml")
+    ran = run(*options)
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert ran.stderr.splitlines()[0] == "talkpath call: bad.yaml has 2 problems"
+    assert (
+        "missing.yaml: cannot be read"
+        in run("http://127.0.0.1:1", "--as", "pcm", "--config", "missing.yaml").stderr
+    )
+    ran = run(*options, "--json")
+    assert (ran.exit_code, ran.stderr) == (2, "")
+    document = json.loads(ran.stdout)
+    assert (document["ok"], document["source"], len(document["problems"])) == (False, "bad.yaml", 2)
+    ran = run("http://127.0.0.1:1", "--as", "vonage", "--json")
+    assert json.loads(ran.stdout) == {
+        "ok": False,
+        "problems": ["--as vonage is not there yet; use --as twilio or --as pcm"],
+    }
+
+
 def test_an_unheard_agent_and_a_refused_call_exit_with_1() -> None:
     """The development secret signs where nothing is configured; a refusal is told on stderr in the gateway's words."""
     with in_background(StandIn()) as gateway:
@@ -175,7 +197,6 @@ def test_a_pcm_call_presents_the_configured_key() -> None:
         (("--as", "twilio", "--no-events"), "--no-events is for pcm callers only"),
         (("--as", "pcm", "--say", " "), "empty text"),
         (("--as", "pcm", "--sample-rate", "11025"), "no rate"),
-        (("--as", "pcm", "--config", "missing.yaml"), "cannot be read"),
         (("--as", "pcm", "--record", "missing/call.wav"), "cannot be written"),
     ],
 )
