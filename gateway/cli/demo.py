@@ -56,7 +56,7 @@ def demo(*, stay: Stay = False) -> None:
     """Let a simulated phone call a gateway whose agent hears and speaks on this machine.
 
     Starts an agent, a gateway and one phone call, and prints the conversation as it happens: a person's recorded
-    voice is understood, a tool is called, the agent is interrupted, says goodbye and hangs up. Takes a minute.
+    voice is understood, a tool is called, the agent is interrupted, says goodbye and hangs up. Takes half a minute.
 
     Example: talkpath demo --stay
     """

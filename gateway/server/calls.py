@@ -189,7 +189,8 @@ class CallRegistry:
             sentence = "There are too many calls from this number. Please end one of them first."
             wanted.append((f"caller:{booking.adapter}:{booking.caller}", limit, Busy("caller", sentence)))
         if booking.owner and booking.owner_calls is not None:
-            sentence = f"This key may have {booking.owner_calls} calls at once; end one of them first."
+            calls = "1 call" if booking.owner_calls == 1 else f"{booking.owner_calls} calls"
+            sentence = f"This key may have {calls} at once; end one of them first."
             wanted.append((f"key:{booking.owner}", booking.owner_calls, Busy("key", sentence)))
         for name, limit, busy in wanted:
             if not await self._store.claim(name, limit):

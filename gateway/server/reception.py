@@ -83,6 +83,15 @@ class Reception:
             names = ", ".join(route.name for route in settings.routes) or "none"
             return found or NoRoute(f"There is no route {route_name!r}; there are: {names}.")
         found = self._parts.route_call(info, settings)
-        if found is None or (guest.routes and found.settings.name not in guest.routes):
+        if guest.routes and (found is None or found.settings.name not in guest.routes):
+            return NoRoute(_limited(guest.routes))
+        if found is None:
             return NoRoute("No route takes this call; add one to `routes` in the configuration.")
         return found
+
+
+def _limited(routes: tuple[str, ...]) -> str:
+    """Why a key that may use some routes only gets none, though another route might take the call."""
+    if len(routes) == 1:
+        return f"This key is limited to the route {routes[0]}, which does not take this call."
+    return f"This key is limited to the routes {', '.join(routes)}, and none of them takes this call."
