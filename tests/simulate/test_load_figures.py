@@ -115,6 +115,17 @@ def test_a_window_of_a_late_generator_is_void() -> None:
     assert chosen([]) == (None, False)
 
 
+def test_a_system_that_does_not_keep_up_has_no_ratio() -> None:
+    """What it costs per frame is too little, as it handles many at once; neither side of a ratio may be so."""
+    keeps_up, behind = window(), window(delay_ms=50.0)
+    assert not keeps_up.is_behind
+    assert behind.is_behind
+    assert msgspec.structs.replace(keeps_up, missing_to_agent=2).is_behind
+    slow = msgspec.structs.replace(step("talkpath", 5.0), best=behind, behind=True)
+    assert ratio(slow, [step("haproxy", 20.0)]) is None
+    assert ratio(step("talkpath", 50.0), [msgspec.structs.replace(step("haproxy", 2.0), behind=True)]) is None
+
+
 def test_a_ratio_needs_the_floor_of_the_same_step() -> None:
     """HAProxy with as many calls over the same transport in this run, neither of them void."""
     floor = step("haproxy", 20.0)

@@ -10,9 +10,14 @@ from msgspec import Struct
 
 from gateway.simulate.load.arrivals import Arrival, Notes
 from gateway.simulate.load.pace import Grid
+from gateway.simulate.load.stamps import FRAME_NS
 
 LATE_LIMIT_MS: Final = 2.0
 """Lateness of the generator (p99) beyond which a window is void."""
+
+
+LOST_SHARE: Final = 0.01
+"""Part of the callers' frames that may be missing."""
 
 
 class Spread(Struct, frozen=True):
@@ -72,6 +77,16 @@ class Window(Struct, frozen=True, kw_only=True):
     def is_void(self) -> bool:
         """Whether the generator was too late to judge anybody else."""
         return self.late.p99_ms > LATE_LIMIT_MS
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the system no longer keeps up: half of the frames are a frame's time late, or it loses some.
+
+        Waiting frames are handled together, so that each of them looks cheaper than it is.
+        """
+        late_ms = max(self.to_agent.median_ms, self.to_caller.median_ms)
+        lost = self.missing_to_agent > self.sent_to_agent * LOST_SHARE
+        return late_ms > FRAME_NS / 1e6 or lost
 
     @property
     def delay_p99_ms(self) -> float:

@@ -24,6 +24,8 @@ class StepReport(Struct, frozen=True, kw_only=True):
     """Its name."""
     problem: str = ""
     """Why there are no figures; empty when there are."""
+    behind: bool = False
+    """Whether the system did not keep up; then what a frame cost is too little, and has no ratio."""
     void: bool = False
     """Whether the generator was too late in every window."""
     best: Window | None = None
@@ -97,6 +99,8 @@ def ratio(step: StepReport, steps: list[StepReport]) -> float | None:
         ),
         None,
     )
-    if floor is None or floor.best is None or not floor.best.cpu_us or step.best is None or step.void:
+    if floor is None or floor.best is None or not floor.best.cpu_us or floor.behind:
+        return None
+    if step.best is None or step.void or step.behind:
         return None
     return round(step.best.cpu_us / floor.best.cpu_us, 2)

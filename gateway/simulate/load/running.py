@@ -146,6 +146,7 @@ class _Bench:
             over=over,
             calls=calls,
             system=system.name,
+            behind=best is not None and best.is_behind,
             void=void,
             best=best,
             memory_per_call_bytes=step.memory_per_call_bytes,

@@ -45,10 +45,11 @@ def line(done: StepReport | BurstReport) -> Text:
         return Text(f"{head} {_where(done)}: nothing", style="yellow")
     beside = f", {done.cpu_ratio:.2f} x haproxy" if done.cpu_ratio is not None else ""
     void = f"; {_void(window)}" if done.void else ""
+    behind = "; it does not keep up" if done.behind else ""
     lost = f"; {done.lost} calls were lost" if done.lost else ""
     cost = f"{window.cpu_us:6.1f} µs a frame there and back{beside}"
-    figures = f"{cost}, p99 {window.delay_p99_ms:.1f} ms{lost}{void}"
-    return Text(f"{head} {_where(done)}: {figures}", style="yellow" if done.void else "")
+    figures = f"{cost}, p99 {window.delay_p99_ms:.1f} ms{behind}{lost}{void}"
+    return Text(f"{head} {_where(done)}: {figures}", style="yellow" if done.void or done.behind else "")
 
 
 def _where(done: StepReport | BurstReport) -> str:
@@ -83,14 +84,14 @@ def _costs(report: Report, over: str) -> Table:
     for step, window in _rows(table, report, over):
         table.add_row(
             str(step.calls),
-            step.system,
+            step.system + (" (behind)" if step.behind else ""),
             f"{window.cpu_us:.1f}",
             "" if step.cpu_ratio is None else f"{step.cpu_ratio:.2f}",
             f"{window.core_share:.0%}",
             f"{step.memory_per_call_bytes / 1024:.0f}",
             f"{'void: ' if step.void else ''}{_short(window.late.p99_ms)} / {_short(window.late.worst_ms)}",
             end_section=step.system == report.plan.systems[-1],
-            style="yellow" if step.void else "",
+            style="yellow" if step.void or step.behind else "",
         )
     return table
 
@@ -105,14 +106,14 @@ def _delays(report: Report, over: str) -> Table:
         missing = f"{window.missing_to_agent} + {window.missing_to_caller}"
         table.add_row(
             str(step.calls),
-            step.system,
+            step.system + (" (behind)" if step.behind else ""),
             _three(window.to_agent),
             _three(window.to_caller),
             _short(window.pacing.p99_ms),
             _three(window.probe) if window.probe.worst_ms else "",
             missing if missing != "0 + 0" else "",
             end_section=step.system == report.plan.systems[-1],
-            style="yellow" if step.void else "",
+            style="yellow" if step.void or step.behind else "",
         )
     return table
 
