@@ -55,6 +55,8 @@ class CallTerms(Struct, frozen=True):
     """Whether it only says so if it likes to: marks are believed from the first one that comes back."""
     clears: bool = False
     """Whether the far end can drop what it has buffered."""
+    steady: bool = False
+    """Whether the far end's sound never pauses, so that a line on which nothing comes is broken."""
     lead_ms: float = 200.0
     """How far ahead of the caller's ear we send."""
     closing_leaves: bool = False

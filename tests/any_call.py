@@ -90,6 +90,7 @@ def terms_of(tape: bytes) -> CallTerms:
         *((main,) if a & 32 else (main, AgentTerms("spare", tries=1))),
         marks=bool(a & 64),
         clears=clears,
+        steady=b & 6 == 6,
         lead_ms=2000.0 if clears else 200.0,
         closing_leaves=b & 7 == 7,
         dtmf="text" if b & 8 else "ignore",

@@ -48,6 +48,8 @@ class CallMachine(CallerEvents, AgentEvents):
         if self._ended:
             return []
         if isinstance(event, CallerAudio):
+            if self._terms.steady:
+                self._ledger.sign_at = now
             if self._passes_through(event, now):
                 return [SendAudio(event.audio)]
         elif isinstance(event, ReplyAudio) and (flow := self._flows_on(event, now)):

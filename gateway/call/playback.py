@@ -30,6 +30,8 @@ MOST_PIECES: Final = 30_000
 """Pieces that may wait, ten minutes of sound; what an agent sends beyond is never played."""
 MOST_MARKS: Final = 256
 """Marks whose return is waited for; without any return there is no use in knowing more."""
+STALL_S: Final = 0.2
+"""How long nothing may come from a far end that sounds all the time before its ear is not believed to go on."""
 NEVER: Final = float("inf")
 FLOWING_PIECES: Final = 32
 """Pieces in a row that may take the short way of `flow`; what was heard meanwhile is then forgotten."""
@@ -74,6 +76,9 @@ class PlaybackLedger:
         self._first_mark_due = True
         self._trusts_marks = marks
         self._flowed = 0
+        self._looked_at = 0.0
+        self.sign_at = NEVER
+        """When the far end last sounded; never set where it may pause."""
 
     # What comes in
 
@@ -100,6 +105,7 @@ class PlaybackLedger:
             or sound.is_clip
             or sound.audible_from_ms is None
             or self._flowed > FLOWING_PIECES
+            or now > self.sign_at + STALL_S
         ):
             self._flowed = 0
             return None
@@ -169,6 +175,7 @@ class PlaybackLedger:
 
     def settle(self, now: float) -> list[ReplyHeard]:
         """Let time pass: forget what was heard, and report the replies that were heard to their end."""
+        self._looked_at = now
         if not self._sounds:
             return []
         self._listen(self.ear_ms(now))
@@ -181,6 +188,9 @@ class PlaybackLedger:
     def lost_mark(self, now: float) -> str:
         """The mark that is so long overdue that marks are no longer believed, until one comes back."""
         if self._trusts_marks and self._open_marks and now >= self._open_marks[0].due_at + MARK_GRACE_S:
+            if now > self.sign_at + STALL_S:  # nothing comes at all: it is the line, and not the mark
+                self._open_marks[0].due_at = now
+                return ""
             self._trusts_marks = False
             return self._open_marks[0].name
         return ""
@@ -199,15 +209,24 @@ class PlaybackLedger:
         facts, clear = self._drop(clips, now, interrupted=False)
         return Cut(facts, clear and self._clears)
 
-    def rewind(self, now: float) -> None:
-        """The far end's buffer is gone: what was not heard of it is sent again, from where the ear stands."""
-        self._listen(self.ear_ms(now))
+    def rewind(self, now: float, silent_s: float = NEVER) -> None:
+        """The far end's buffer is gone: what was not heard of it is sent again, from where the ear stands.
+
+        A far end from which nothing had come for longer than ``silent_s`` has played what it got before that, and
+        has got nothing since.
+        """
+        ear_ms = self.ear_ms(now)
+        if now > self.sign_at + silent_s:
+            got = max((p.ends_at_ms for p in self._playing if p.sent_at <= self.sign_at), default=0.0)
+            ear_ms = max(ear_ms, min(got, self._sent_ms - max(0.0, (self._dry_at - now) * 1000)))
+        self._listen(ear_ms)
         self._restart(now)
 
     # What is known
 
     def ear_ms(self, now: float) -> float:
         """Where in the stream the caller's ear stands."""
+        now = min(now, self.sign_at + STALL_S)
         ear = self._sent_ms - max(0.0, (self._dry_at - now) * 1000)
         if self._trusts_marks and self._open_marks:
             ear = min(ear, self._open_marks[0].position_ms)
@@ -255,7 +274,7 @@ class PlaybackLedger:
         if self._sounds and (sound := self._sounds[0]).complete and not sound.waiting:
             heard_at = self._dry_at - (self._sent_ms - sound.ends_at_ms) / 1000
             if not capped or self._open_marks[0].position_ms > sound.ends_at_ms:
-                due.append(heard_at)
+                due.append(heard_at if heard_at > self._looked_at else self._looked_at + STALL_S)
         return min(due, default=None)
 
     # How
@@ -297,6 +316,7 @@ class PlaybackLedger:
         self._paced_at = max(self._paced_at, now) + piece.ms / 1000
         self._sent_ms += piece.ms
         piece.ends_at_ms = sound.ends_at_ms = self._sent_ms
+        piece.sent_at = now
         sound.sent_ms += piece.ms
         sound.waiting -= 1
         sound.playing += 1

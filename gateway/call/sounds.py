@@ -70,7 +70,7 @@ class Sound:
 class Piece:
     """At most 20 ms of a sound; kept until it was heard, so that a caller who comes back misses nothing."""
 
-    __slots__ = ("audible", "command", "ends_at_ms", "ms", "sound")
+    __slots__ = ("audible", "command", "ends_at_ms", "ms", "sent_at", "sound")
 
     def __init__(self, sound: Sound, command: Play | PlayClip, ms: float, *, audible: bool) -> None:
         self.sound = sound
@@ -79,6 +79,7 @@ class Piece:
         self.audible = audible
         self.ends_at_ms = 0.0
         """Position in the stream, once sent."""
+        self.sent_at = 0.0
 
 
 class MarkSent:
