@@ -125,7 +125,7 @@ def _built_in() -> Node:
         {
             "agents": _DEFAULT_AGENTS,
             "routes": _DEFAULT_ROUTES,
-            "adapters": {"twilio": {}, "vonage": {}, "pcm": {}},
+            "adapters": {"twilio": {}, "vonage": {}, "pcm": {}, "browser": {}},
         }
     )
 

@@ -182,6 +182,10 @@ class Door:
             return "its page is not from this machine"
         return ""
 
+    def is_local(self, request: web.Request) -> bool:
+        """Whether a request shows that it comes from this machine, which is proof enough while there are no keys."""
+        return not self._from_elsewhere(request)
+
     def refuse(self, code: str) -> Refusal:
         """Take note of a proof that turned out to be none after it was let in."""
         return self._count(Refusal(code))

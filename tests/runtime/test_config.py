@@ -43,7 +43,7 @@ def problems(text: str) -> list[str]:
 
 
 def test_without_configuration_the_offline_agent_answers_on_this_machine_alone() -> None:
-    """Built-in defaults: one offline agent, keys as text, twilio and pcm, 127.0.0.1, a secret of this machine."""
+    """Built-in defaults: one offline agent, keys as text, all dialects, 127.0.0.1, a secret of this machine."""
     found = load_settings()
     assert found.server.host == "127.0.0.1"
     assert {name: agent.kind for name, agent in found.agents.items()} == {"offline": "offline"}
@@ -51,7 +51,7 @@ def test_without_configuration_the_offline_agent_answers_on_this_machine_alone()
     assert [(route.name, route.agent, route.dtmf) for route in found.routes] == [
         ("default", "offline", "text")
     ]
-    assert list(found.adapters) == ["twilio", "vonage", "pcm"]
+    assert list(found.adapters) == ["twilio", "vonage", "pcm", "browser"]
     (token,) = found.adapters["twilio"].auth_token  # type: ignore[attr-defined]
     assert len(token.reveal()) == 64
 
