@@ -211,6 +211,8 @@ class Adapter(Struct, frozen=True, kw_only=True):
     """Whether the far end can drop what it has buffered."""
     lead_ms: float | None = None
     """How far ahead of the caller's ear we send; None is 2 s where the far end can clear, else 200 ms."""
+    steady: bool = False
+    """Whether the far end's sound never pauses, so that a connection on which nothing comes is lost."""
     closing_leaves: bool = False
     """Whether a closed socket ends the call; else the caller may come back."""
     in_band: bool = False

@@ -73,6 +73,9 @@ class ServerSettings(Section, frozen=True, kw_only=True):
     """How long a connection may take to close."""
     wire_errors: Count = 10
     """Unreadable messages in a row after which a connection is closed."""
+    lost_after_s: Annotated[float, Meta(ge=1, le=120)] | None = 5.0
+    """Seconds in which nothing comes from a carrier whose sound never pauses, as Twilio's, after which its connection
+    counts as lost; null never. The call then waits for the carrier to come back, `limits.return_s`."""
 
 
 class RegionSettings(Section, frozen=True, kw_only=True):
@@ -152,7 +155,9 @@ class RouteSettings(Section, frozen=True, kw_only=True):
     match: MatchSettings = MatchSettings()
     """Conditions; none match every call."""
     client_may: tuple[str, ...] = ()
-    """Session fields that a client of the Voice Agent API may set."""
+    """Session fields that a client of the Voice Agent API may set, or parts of them as in ``input.keyterms``."""
+    token_may: tuple[str, ...] | None = None
+    """The same for clients with a minted token, of those in ``client_may``; None is all but ``agent_id`` and ``webhook``."""
     allow_regions: tuple[str, ...] = ()
     """Regions to which a call of this route may fail over, besides its agent's own."""
     dtmf: Literal["ignore", "text"] = "ignore"

@@ -15,14 +15,15 @@ from aiohttp import web
 from gateway.audio import AudioFormat, Converter
 from gateway.contracts import Codec
 from gateway.events import AnyEvent, CallerAudio, Event
-from gateway.runtime.legs import LegBounds, WebSocketLeg
+from gateway.runtime.legs import LegBounds
+from gateway.runtime.watched_leg import WatchedLeg
 from gateway.settings import ServerSettings
 
 POLICY: Final = 1008
 """WebSocket close code: the peer did not keep a rule."""
 
 
-class CallerLeg(WebSocketLeg):
+class CallerLeg(WatchedLeg):
     """A leg that is closed when its peer says nothing in time, or is not welcome; `cross` before iterating."""
 
     def __init__(
@@ -32,9 +33,14 @@ class CallerLeg(WebSocketLeg):
         server: ServerSettings,
         *,
         is_welcome: Callable[[], Awaitable[bool]] | None = None,
+        steady: bool = False,
     ) -> None:
         super().__init__(
-            socket, codec, bounds=LegBounds(wire_errors=server.wire_errors, close_s=server.close_s)
+            socket,
+            codec,
+            bounds=LegBounds(wire_errors=server.wire_errors, close_s=server.close_s),
+            lost_after_s=server.lost_after_s if steady else None,
+            asks=False,
         )
         self.crossed = False
         """Whether a call has begun on this leg, or gone on."""

@@ -153,7 +153,7 @@ class MediaSockets:
                 await socket.prepare(request)
             except ConnectionError:  # gone before it was answered
                 return web.Response()
-            leg = CallerLeg(socket, codec, self._server, is_welcome=welcome)
+            leg = CallerLeg(socket, codec, self._server, is_welcome=welcome, steady=adapter.steady)
             await self._registry.attach(call, leg)
             heard = leg.crossed
         finally:
