@@ -60,7 +60,7 @@ async def test_little_is_kept_of_who_sends_much() -> None:
     """What a peer sends and nobody reads yet stays with the peer, but for what a call needs: on every connection."""
     loop = asyncio.get_running_loop()
     with listening._bind("public", "127.0.0.1", 0) as bound, socket.socket() as peer:
-        peer.setblocking(False)  # noqa: FBT003 - the library's argument has no name
+        peer.setblocking(False)
         await loop.sock_connect(peer, bound.getsockname())
         accepted, _ = await loop.sock_accept(bound)
         with accepted:
