@@ -101,7 +101,7 @@ class Dialler:
     async def __aenter__(self) -> Self:
         """Open the pool of connections."""
         # aiohttp's pool stops at 100 connections unless told otherwise
-        connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=60)
+        connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, force_close=True)
         tracing = aiohttp.TraceConfig()
         tracing.on_request_redirect.append(_refuse_redirect)
         # a cookie that one call was given must not be shown by another

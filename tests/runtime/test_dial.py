@@ -284,6 +284,15 @@ async def test_status_instead_of_a_socket(status: int, kind: type[DialError]) ->
         assert type(failure.value) is kind
 
 
+async def test_an_answer_that_is_no_socket_leaves_none() -> None:
+    """The connection on which an upgrade was refused is of no further use, and closed."""
+    async with provider() as (door, dialler):
+        door.answer = 401
+        with pytest.raises(RefusedError):
+            await dialler.open(attempt(door.url))
+        await until(lambda: door.requests[0].transport is None, limit_s=2)
+
+
 async def test_slow_provider() -> None:
     """A provider that does not answer the upgrade is given up after its time."""
     async with provider() as (door, dialler):
