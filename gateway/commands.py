@@ -73,7 +73,15 @@ class EndingSettled(Fact, frozen=True):
 class WatchdogFired(Fact, frozen=True):
     """Something that should have happened did not."""
 
-    kind: Literal["no_ready", "deaf_agent", "stalled_reply", "silent_reply", "lost_mark", "silent_line"]
+    kind: Literal[
+        "no_ready",
+        "deaf_agent",
+        "stalled_reply",
+        "silent_reply",
+        "unheard_caller",
+        "lost_mark",
+        "silent_line",
+    ]
     """Which watch it was."""
     detail: str = ""
     """For people."""

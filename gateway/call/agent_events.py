@@ -10,6 +10,7 @@ from gateway.audio import AUDIBLE_DBFS
 from gateway.call.conversation import (
     GO_ON,
     NEVER,
+    SAY_AGAIN,
     Conversation,
     Handlers,
 )
@@ -56,8 +57,11 @@ class AgentEvents(Conversation):
             self._remember(GapClosed(round((now - self._gap_at) * 1000, 1), self._ladder.rung, agent.name))
             greets = agent.introduces_itself and self._ladder.rung == "fallback"
             waits_for_us = (self._cut_off or self._history.unanswered) and not greets
+            spoke = self._spoke and not event.resumed
             if waits_for_us and not self._tools.pending and not self._catch_up.holds_voice:
                 first_words = GO_ON
+            elif (waits_for_us or spoke) and not self._tools.pending:
+                self._watch.owe(SAY_AGAIN if spoke else GO_ON, now)
         if not self._ending:
             self._out += self._wishes.reply(first_words)
         self._talked = True

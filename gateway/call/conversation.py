@@ -54,6 +54,10 @@ TRANSFER_S: Final = 15.0
 GO_ON: Final = (
     "The connection was interrupted for a moment. Go on from where you were cut off, without greeting again."
 )
+SAY_AGAIN: Final = (
+    "The connection was interrupted while the caller was speaking, and what they said is lost. "
+    "Ask them to say it again, without greeting again."
+)
 SOUND_OF: Final = {"limit": "goodbye", "silence": "goodbye"}
 """House sound before an ending that the house decides; ``apology`` where none is named."""
 SHORTEST_CLIP_MS: Final = 100.0
@@ -100,6 +104,7 @@ class Conversation:
         self._ending: Ending | None = None
         self._parked: OpenAgent | None = None  # what to open when the caller is back, or a transfer fails
         self._cut_off = False  # the agent was lost in the middle of a reply
+        self._spoke = False  # the agent was lost in the middle of what the caller said
         self._gap_at = self._limit_at = 0.0
         self._ready_by = self._hold_at = self._return_by = self._keys_at = self._transfer_by = NEVER
         self._keys = ""
@@ -142,7 +147,7 @@ class Conversation:
             self._agent_up = False
             self._gap_at = now
             self._catch_up.lost(now, unheard_ms)
-            self._cut_off = self._floor.is_expecting
+            self._cut_off, self._spoke = self._floor.is_expecting, self._floor.user_speaking
             self._hold_at = now + HOLD_AFTER_S
             self._floor.abandon_all()
             self._ledger.complete_all()
@@ -306,6 +311,9 @@ class Conversation:
         if self._watch.nudge_due(now):
             self._remember(WatchdogFired("silent_reply", "a reply had neither sound nor words"))
             self._ask("")
+        if words := self._watch.owed(now):
+            self._remember(WatchdogFired("unheard_caller", "the caller's words led to nothing"))
+            self._ask(words)
 
     def _stalled(self, reply_id: str) -> None:
         self._remember(WatchdogFired("stalled_reply", reply_id))
@@ -379,7 +387,7 @@ class Conversation:
         else:
             due.append(self._limit_at)
             if self._agent_up:
-                due += [self._keys_at, self._watch.nudge_at]
+                due += [self._keys_at, self._watch.nudge_at, self._watch.owed_at]
                 if self._caller_up:
                     due.append(self._watch.line_due_at)
                 if not self._tools.running:

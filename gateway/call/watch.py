@@ -13,6 +13,8 @@ VOICE_DBFS: Final = -40.0
 """Level at which a frame of the caller counts as voice for the deaf-agent watch."""
 NUDGE_S: Final = 3.0
 """How long a reply that was silent may be followed by nothing before the agent is asked again."""
+UNHEARD_S: Final = 6.0
+"""How long a session that was told the caller's words again may give no sign of having heard them."""
 
 
 class Watch:
@@ -24,6 +26,8 @@ class Watch:
         self._unanswered_ms = 0.0
         self._was_deaf = False
         self._nudge_at = float("inf")
+        self._owed = ""
+        self._owed_at = float("inf")
 
     def words(self, now: float) -> None:
         """Somebody said something, or pressed a key."""
@@ -34,6 +38,7 @@ class Watch:
         self._unanswered_ms = 0.0
         self._was_deaf = False
         self._nudge_at = float("inf")
+        self._owed_at = float("inf")
 
     def caller_voice(self, ms: float) -> None:
         """The caller's side sounds like a voice."""
@@ -51,6 +56,18 @@ class Watch:
         """Another session begins to listen, and owes nothing."""
         self._unanswered_ms = 0.0
         self._nudge_at = float("inf")
+        self._owed_at = float("inf")
+
+    def owe(self, words: str, now: float) -> None:
+        """The agent has something to hear; if it gives no sign of it, it shall be asked for these words."""
+        self._owed, self._owed_at = words, now + UNHEARD_S
+
+    def owed(self, now: float) -> str:
+        """What the agent must be asked for now; once, and else empty."""
+        if now < self._owed_at:
+            return ""
+        self._owed_at = float("inf")
+        return self._owed
 
     def silent_reply(self, now: float) -> None:
         """A reply ended without a word or a sound."""
@@ -82,6 +99,11 @@ class Watch:
     def nudge_at(self) -> float:
         """When the agent must be asked again."""
         return self._nudge_at
+
+    @property
+    def owed_at(self) -> float:
+        """When `owed` has something."""
+        return self._owed_at
 
     @staticmethod
     def stall_due_at(floor: Floor, agent: AgentTerms) -> float:

@@ -2,8 +2,8 @@
 
 from play import Play, caller_audio, reply, terms
 
-from gateway.call.conversation import GO_ON
-from gateway.commands import AskReply, SendAudio
+from gateway.call.conversation import GO_ON, SAY_AGAIN
+from gateway.commands import AskReply, SendAudio, WatchdogFired
 from gateway.events import (
     AgentLost,
     AgentReady,
@@ -174,3 +174,86 @@ def test_an_agent_lost_twice_is_told_all_that_no_session_took() -> None:
     caller.says(200, LOUD)
     play.wait(1, ...)
     assert comes_back(play, resumed=False) == list(range(got[0], caller.said + 1))
+
+
+def asked(play: Play) -> list[str]:
+    """What the agent was asked to say."""
+    return [command.instructions for command in play.commands if isinstance(command, AskReply)]
+
+
+def test_a_sentence_that_the_new_session_never_noticed_is_asked_for() -> None:
+    """The caller spoke, falls silent and waits; an agent that gives no sign of it must not leave the line dead."""
+    play, caller = talking()
+    caller.says(1000, LOUD)
+    play.on(SpeechStarted())
+    caller.says(400, LOUD)
+    play.on(AgentLost("1006", "renew"), ...)
+    play.on(AgentReady("s"), ...)
+    caller.says(5900, QUIET)
+    assert asked(play) == []
+    caller.says(200, QUIET)
+    assert asked(play) == [SAY_AGAIN]
+    assert play.items(WatchdogFired) == [WatchdogFired("unheard_caller", "the caller's words led to nothing")]
+    caller.says(10_000, QUIET)
+    assert asked(play) == [SAY_AGAIN]
+
+
+def test_a_sentence_that_could_not_be_kept_is_asked_for() -> None:
+    """The caller fell silent while nobody listened, and nothing is kept."""
+    play, caller = talking(keep_s=0.0)
+    caller.says(1000, LOUD)
+    play.on(SpeechStarted())
+    caller.says(400, LOUD)
+    play.on(AgentLost("1006", "renew"), ...)
+    play.on(AgentReady("s"), ...)
+    caller.says(6100, QUIET)
+    assert asked(play) == [SAY_AGAIN]
+
+
+def test_a_sentence_that_the_new_session_notices_is_its_own_business() -> None:
+    """Any sign that it heard the caller will do."""
+    play, caller = talking()
+    caller.says(1000, LOUD)
+    play.on(SpeechStarted())
+    play.on(AgentLost("1006", "renew"), ...)
+    play.on(AgentReady("s"), ...)
+    caller.says(1000, QUIET)
+    play.on(SpeechStarted())
+    caller.says(10_000, QUIET)
+    assert asked(play) == []
+
+
+def test_a_session_that_goes_on_knows_by_itself_that_somebody_spoke() -> None:
+    """It was listening all the time."""
+    play, caller = talking()
+    caller.says(1000, LOUD)
+    play.on(SpeechStarted())
+    play.on(AgentLost("1006"), ...)
+    play.on(AgentReady("s", resumed=True), ...)
+    caller.says(10_000, QUIET)
+    assert asked(play) == []
+
+
+def test_noise_does_not_keep_an_agent_from_going_on() -> None:
+    """What sounded like a voice may have been none: a reply that was cut off is gone on with after a while."""
+    play, caller = talking()
+    play.on([ReplyStarted("r1")])
+    caller.says(1000, LOUD)
+    play.on(AgentLost("1006"), ...)
+    caller.says(500, LOUD)
+    play.on(AgentReady("s", resumed=True), ...)
+    caller.says(5900, QUIET)
+    assert asked(play) == []
+    caller.says(200, QUIET)
+    assert asked(play) == [GO_ON]
+
+
+def test_nobody_is_asked_to_repeat_what_nobody_said() -> None:
+    """A line that is only loud owes the caller nothing."""
+    play, caller = talking()
+    play.on(reply(300), ...)
+    caller.says(1000, LOUD)
+    play.on(AgentLost("1006", "renew"), ...)
+    play.on(AgentReady("s"), ...)
+    caller.says(10_000, QUIET)
+    assert asked(play) == []
