@@ -29,6 +29,7 @@ _MOST_WAITING: Final = 64
 _PLACEHOLDER: Final = re.compile(r"\{([a-z][a-z0-9_.]*)\}")
 _KEY: Final = re.compile(r"[0-9*#]")
 _KEYPAD: Final = re.compile(r"the caller pressed ([0-9*#]+) on the keypad", re.IGNORECASE)
+_TYPED: Final = re.compile(r"the caller typed: [\"“](.+)[\"”]", re.IGNORECASE | re.DOTALL)
 _SAY: Final = re.compile(r"\s*say(?:\s*:|\s+exactly\s*:?|\s+this\s*:)?\s+(.+)", re.IGNORECASE | re.DOTALL)
 _TELL: Final = re.compile(
     r"\s*(?:please\s+)?tell (?:the caller|them|the user)(?: that)?\s+(.+)", re.IGNORECASE | re.DOTALL
@@ -348,12 +349,14 @@ class OfflineDialogue:
         return []
 
     def instructed(self, instructions: str) -> list[Action]:
-        """The gateway asked for a reply: pressed keys, a sentence to say, or anything."""
+        """The gateway asked for a reply: pressed keys, typed words, a sentence to say, or anything."""
         if keys := _KEYPAD.search(instructions):
             actions: list[Action] = []
             for digit in keys.group(1):
                 actions = self.pressed(digit)
             return actions
+        if typed := _TYPED.search(instructions):
+            return self.heard(typed.group(1))
         if said := _SAY.match(instructions):
             quoted = _QUOTED.search(said.group(1))
             return [Say((quoted.group(1) or quoted.group(2)) if quoted else said.group(1).strip())]

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "call": "call",
     "agent": "agent",
     "demo": "demo",
+    "talk": "talk",
     "replay": "replay",
     "bench": "bench",
 }

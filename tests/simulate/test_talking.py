@@ -1,0 +1,116 @@
+"""Talking to an agent from the terminal: the client's session, without a screen."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from gateway.simulate.provider import Provider
+from gateway.simulate.talking import SILENCE, Talk, Unable, socket_url
+
+
+class Listener:
+    """An ear that counts."""
+
+    def __init__(self) -> None:
+        self.heard = bytearray()
+        self.flushed = 0
+
+    def play(self, pcm: bytes) -> None:
+        self.heard += pcm
+
+    def flush(self) -> None:
+        self.flushed += 1
+
+
+class Person:
+    """Somebody who types."""
+
+    def __init__(self, url: str, credential: str = "key") -> None:
+        self.ear = Listener()
+        self.events: list[dict[str, Any]] = []
+        self._changed = asyncio.Event()
+        self.talk = Talk(url, credential=credential, mouth=lambda: SILENCE, ear=self.ear, tell=self._note)
+
+    def _note(self, event: dict[str, Any]) -> None:
+        self.events.append(event)
+        self._changed.set()
+
+    async def sees(self, kind: str, text: str = "", times: int = 1) -> None:
+        async with asyncio.timeout(30):
+            while times > sum(
+                event["type"] == kind and text in str(event.get("text", "")).lower() for event in self.events
+            ):
+                self._changed.clear()
+                await self._changed.wait()
+
+
+@asynccontextmanager
+async def conversation(*faults: str, key: str | None = None) -> AsyncIterator[Person]:
+    async with Provider(port=0, faults=list(faults), key=key) as provider:
+        person = Person(provider.url)
+        life = asyncio.ensure_future(person.talk.run())
+        try:
+            yield person
+            await asyncio.wait_for(life, 30)
+        finally:
+            life.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Unable):
+                await life
+
+
+async def test_typed_words_are_answered() -> None:
+    """What is typed is understood like what is said, the answer is heard, and the goodbye is orderly."""
+    async with conversation() as person:
+        await person.sees("transcript.agent")
+        greeting = len(person.ear.heard)
+        assert greeting > 24_000
+        person.talk.type("what are your opening hours")
+        await person.sees("transcript.agent", times=2)
+        assert len(person.ear.heard) > greeting
+        person.talk.end()
+    assert person.events[-1]["type"] == "session.ended"
+
+
+async def test_a_dropped_socket_is_resumed() -> None:
+    """When the socket drops the session goes on over another one, with the same id."""
+    async with conversation("drop-after=1") as person:
+        await person.sees("talk.lost")
+        await person.sees("session.ready", times=2)
+        ids = [event["session_id"] for event in person.events if event["type"] == "session.ready"]
+        assert ids[0] == ids[1]
+        person.talk.end()
+
+
+async def test_a_session_that_cannot_be_resumed_is_the_end() -> None:
+    """A refused resume is told in a sentence, and not tried again."""
+    async with Provider(port=0, faults=["drop-after=1", "refuse-resume"]) as provider:
+        person = Person(provider.url)
+        with pytest.raises(Unable, match="refused"):
+            await asyncio.wait_for(person.talk.run(), 30)
+
+
+async def test_a_refused_key() -> None:
+    """A credential that is not accepted is told in a sentence."""
+    async with Provider(port=0, key="right") as provider:
+        person = Person(provider.url, credential="wrong")
+        with pytest.raises(Unable):
+            await asyncio.wait_for(person.talk.run(), 30)
+
+
+async def test_nobody_there() -> None:
+    """An address where nobody answers is told in a sentence."""
+    with pytest.raises(Unable, match="nobody answers"):
+        await Person("ws://127.0.0.1:9").talk.run()
+
+
+def test_addresses() -> None:
+    """A gateway's address means its socket for clients of the API; a path means what it says."""
+    assert socket_url("http://127.0.0.1:8080") == "ws://127.0.0.1:8080/v1/ws/browser"
+    assert socket_url("https://voice.example.com/") == "wss://voice.example.com/v1/ws/browser"
+    assert socket_url("wss://agents.assemblyai.com/v1/ws") == "wss://agents.assemblyai.com/v1/ws"
+    with pytest.raises(ValueError, match="no address of a gateway"):
+        socket_url("ftp://x")
