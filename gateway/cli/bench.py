@@ -86,7 +86,7 @@ def bench(
     )
     if out is not None:
         _make(out)  # now, and not after a quarter of an hour
-    report = _run(plan, Output(quiet=json, width=None if sys.stdout.isatty() else 110))
+    report = _run(plan, Output(quiet=json, width=None if sys.stdout.isatty() else 120))
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
     if out is not None:

@@ -183,6 +183,17 @@ def test_people_are_told_everything_in_tables() -> None:
     assert "2 failed: too slow" in text
 
 
+def test_what_did_not_arrive_is_told_as_a_part_of_what_was_sent() -> None:
+    """Nothing where all arrived, and both ways where something is missing."""
+    report = a_report()
+    lossy = msgspec.structs.replace(window(), missing_to_agent=20, missing_to_caller=6)
+    report.steps = [msgspec.structs.replace(step("relay", 1.0), best=lossy)]
+    console = Console(width=120, record=True, file=io.StringIO())
+    for table in tables.tables(report):
+        console.print(table)
+    assert "20.0% + 10.0%" in console.export_text()
+
+
 def test_the_picture_has_a_line_for_each_system_and_a_chart_for_each_transport() -> None:
     """One SVG with two charts a transport; nothing in it asks for a script or another host."""
     drawn = growth(a_report())

@@ -103,7 +103,6 @@ def _delays(report: Report, over: str) -> Table:
         ("to agent", "to caller", "off grid", "health", "missing"),
     )
     for step, window in _rows(table, report, over):
-        missing = f"{window.missing_to_agent} + {window.missing_to_caller}"
         table.add_row(
             str(step.calls),
             step.system + (" (behind)" if step.behind else ""),
@@ -111,7 +110,7 @@ def _delays(report: Report, over: str) -> Table:
             _three(window.to_caller),
             _short(window.pacing.p99_ms),
             _three(window.probe) if window.probe.worst_ms else "",
-            missing if missing != "0 + 0" else "",
+            _missing(window),
             end_section=step.system == report.plan.systems[-1],
             style="yellow" if step.void or step.behind else "",
         )
@@ -138,7 +137,17 @@ def _rows(table: Table, report: Report, over: str) -> Iterator[tuple[StepReport,
 
 
 def _three(values: Spread) -> str:
+    if not values.worst_ms:
+        return "none"
     return " / ".join(_short(value) for value in (values.median_ms, values.p99_ms, values.worst_ms))
+
+
+def _missing(window: Window) -> str:
+    if not window.missing_to_agent and not window.missing_to_caller:
+        return ""
+    to_agent = window.missing_to_agent / max(1, window.sent_to_agent)
+    to_caller = window.missing_to_caller / max(1, window.sent_to_caller)
+    return f"{to_agent:.1%} + {to_caller:.1%}"
 
 
 def _short(milliseconds: float) -> str:
