@@ -1,18 +1,18 @@
 """Two hours' worth of calls at four fifths of what the machine can carry: nothing of them stays behind."""
 
 import asyncio
-import json
 import os
 import shutil
 from pathlib import Path
 
 import pytest
 from figures import tell
+from holdings import Gateway, Watch
 from slopes import Slope, slope
 
 from gateway.simulate.load import generator
 from gateway.simulate.load.generator import LoadGenerator
-from gateway.simulate.load.machine import CannotMeasure, choose_cores, family, memory_bytes, open_many_files
+from gateway.simulate.load.machine import CannotMeasure, choose_cores, open_many_files
 from gateway.simulate.load.starting import Target
 from gateway.simulate.load.systems import SYSTEMS, Place
 
@@ -32,7 +32,6 @@ WARM_UP = 5
 """Rounds after which caches are full and Python holds the memory that it needs."""
 STEADY_S = float(os.environ.get("TALKPATH_STEADY_S", "300"))
 """How long the same calls go on without a change, to see whether a call that lasts grows."""
-MIB = 1024 * 1024
 
 
 def test_slopes_tell_growth_from_noise() -> None:
@@ -42,41 +41,6 @@ def test_slopes_tell_growth_from_noise() -> None:
     assert not slope(calls, [5 + call / 100 + call % 3 for call in calls]).is_zero
     assert slope(calls, [5 + (call // 100) % 2 for call in calls]).is_zero
     assert slope(calls, [5.0 for _ in calls]).is_zero
-
-
-class Gateway:
-    """What the running gateway holds."""
-
-    def __init__(self, target: Target, folder: Path) -> None:
-        self.target = target
-        self._book = folder / "plugins.d" / "census.jsonl"
-
-    def sizes(self) -> dict[str, float]:
-        """Memory in MiB, handles and threads of the process and its children."""
-        processes = family(self.target.pid)
-        return {
-            "memory, MiB": sum(map(memory_bytes, processes)) / MIB,
-            "handles": sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in processes),
-            "threads": sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in processes),
-        }
-
-    def census(self) -> dict[str, float]:
-        """Tasks when the last call began."""
-        line = self._book.read_text("ascii").splitlines()[-1]
-        return dict(json.loads(line))
-
-    async def at_rest(self, load: LoadGenerator) -> dict[str, float]:
-        """Everything, while one call lives, when all others are gone."""
-        until = asyncio.get_running_loop().time() + 30
-        calm = self.sizes()["handles"]
-        while asyncio.get_running_loop().time() < until:
-            await asyncio.sleep(0.5)
-            before, calm = calm, self.sizes()["handles"]
-            if before == calm:
-                break
-        sizes = self.sizes()
-        await load.step(self.target, 1, windows=1, seconds=0.5, empty_bytes=0)
-        return {**sizes, **self.census()}
 
 
 async def the_knee(load: LoadGenerator, target: Target) -> int:
@@ -131,21 +95,14 @@ async def test_two_hours_of_calls_leave_nothing_behind(
             tell("endurance", f"{ROUNDS} rounds of {calls} calls, {int(SHARE * 100)} % of the knee")
             report("after calls", slopes, "per 1000 calls")
 
-            moments, held = [], []
-
-            async def look() -> None:
-                begin = asyncio.get_running_loop().time()
-                await asyncio.sleep(min(20, STEADY_S / 3))
-                while True:
-                    moments.append(asyncio.get_running_loop().time() - begin)
-                    held.append(gateway.sizes())
-                    await asyncio.sleep(2)
-
+            watch = Watch(gateway, every_s=2, after_s=min(20, STEADY_S / 3))
             async with asyncio.TaskGroup() as group:
-                looking = group.create_task(look())
+                looking = group.create_task(watch.look())
                 await load.step(target, calls, windows=1, seconds=STEADY_S, empty_bytes=0)
                 looking.cancel()
-            lasting = {name: slope(moments, [one[name] for one in held]) for name in held[0]}
+            lasting = {
+                name: slope(watch.moments, [one[name] for one in watch.held]) for name in watch.held[0]
+            }
             report(f"{calls} that last {STEADY_S:g} s", lasting, "per 1000 s")
     for name in ("handles", "threads", "tasks"):
         assert slopes[name].last == slopes[name].first, name
