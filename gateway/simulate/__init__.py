@@ -1,7 +1,7 @@
 """Carriers, clients and a provider to test the gateway against: real framing, timing and playback buffers.
 
 The simulated callers judge the gateway, so they are written from the reference alone and share none of its
-adapters, agent codecs or legs. `call_twilio` and `call_pcm` each make one call and give a `CallResult`.
+adapters, agent codecs or legs. `call_twilio`, `call_vonage` and `call_pcm` each make one call and give a `CallResult`.
 """
 
 from typing import Any
@@ -13,6 +13,8 @@ from gateway.simulate.result import CallResult, Note
 from gateway.simulate.script import CallerFaults, CallScript, Utterance
 from gateway.simulate.twilio import TwilioCaller
 from gateway.simulate.twilio_rest import TwilioRest
+from gateway.simulate.vonage import VonageCaller
+from gateway.simulate.vonage_rest import VonageRest
 
 __all__ = [
     "CallResult",
@@ -25,14 +27,22 @@ __all__ = [
     "TwilioCaller",
     "TwilioRest",
     "Utterance",
+    "VonageCaller",
+    "VonageRest",
     "call_pcm",
     "call_twilio",
+    "call_vonage",
 ]
 
 
 async def call_twilio(url: str, *, token: str, **options: Any) -> CallResult:
     """Call a gateway as Twilio does; ``options`` are those of `TwilioCaller`."""
     return await TwilioCaller(url, token=token, **options).run()
+
+
+async def call_vonage(url: str, *, secret: str, **options: Any) -> CallResult:
+    """Call a gateway as Vonage does; ``options`` are those of `VonageCaller`."""
+    return await VonageCaller(url, secret=secret, **options).run()
 
 
 async def call_pcm(url: str, **options: Any) -> CallResult:

@@ -74,6 +74,15 @@ class Phone:
         self._tell_what_is_said(frame, at_s, now)
         return Tick(frame.audio, frame.digit, marks, self._frames * FRAME_MS)
 
+    @property
+    def overrun_ms(self) -> float:
+        """Audio that was lost because the carrier's buffer was full."""
+        return self._buffer.overrun_ms
+
+    def limit_buffer(self, limit_ms: float) -> None:
+        """Set how much audio the carrier buffers."""
+        self._buffer.limit_ms = limit_ms
+
     def sent(self, audio: bytes) -> None:
         """Record audio that really left."""
         self._sent += audio

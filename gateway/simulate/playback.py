@@ -42,6 +42,10 @@ class PlaybackBuffer:
     def __init__(self, audio_format: AudioFormat, started_at: float) -> None:
         self.format = audio_format
         self.most_queued_ms = 0.0
+        self.limit_ms = float("inf")
+        """What may wait; a piece that does not fit is lost."""
+        self.overrun_ms = 0.0
+        """What was lost because it did not fit."""
         self._started_at = started_at
         self._quiet = audio_format.silence(1)[: audio_format.sample_bytes]
         self._heard = bytearray()  # from the start on, silence included
@@ -75,6 +79,9 @@ class PlaybackBuffer:
         audio = self._half + audio
         whole = len(audio) - len(audio) % self.format.sample_bytes
         self._half = audio[whole:]
+        if self.format.ms(len(self._queued) + whole) > self.limit_ms:
+            self.overrun_ms += self.format.ms(whole)
+            return reached
         self._queued += audio[:whole]
         self.most_queued_ms = max(self.most_queued_ms, self.queued_ms)
         return reached

@@ -70,6 +70,8 @@ class CallerFaults(msgspec.Struct, frozen=True, kw_only=True):
     """Hang up by closing the socket without the dialect's farewell."""
     stop_without_close: bool = False
     """Twilio: hang up with ``stop`` but leave the socket open, and see whether the gateway closes it."""
+    sound_first: bool = False
+    """Vonage: a frame of sound comes before the first message."""
     frame_bytes: tuple[int, ...] = ()
     """Sizes of the audio messages, in turn, instead of 20 ms each."""
 

@@ -1,7 +1,6 @@
-"""Twilio's HTTP requests to a gateway: signed webhooks, and which address is signed and which is dialled.
+"""Twilio's HTTP requests to a gateway: signed webhooks.
 
-Owns form fields, signatures and addresses of one simulated call (reference: carriers 2.5 and 2.6). A gateway
-that has a public URL but is reached locally is signed for the one and connected to at the other.
+Owns form fields and signatures of one simulated call (reference: carriers 2.5 and 2.6); addresses are `webhook`'s.
 """
 
 import secrets
@@ -10,43 +9,25 @@ from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 import aiohttp
 import msgspec
 
-from gateway.simulate.address import gateway_address
+from gateway.simulate import webhook
 from gateway.simulate.twilio_signature import sign
+from gateway.simulate.webhook import WebhookError, open_session, request_text, resolve
 
-ANSWER_WITHIN_S = 15.0
+__all__ = [
+    "HTTP_FAILURE", "Addresses", "CallIdentity", "TwilioRequests", "WebhookError", "open_session", "resolve",
+    "resolve_stream",
+]  # fmt: skip
+
 HTTP_FAILURE = 11200
 VOICE_PATH = "/twilio/voice"
 
 
-class WebhookError(Exception):
-    """A webhook did not answer with a document; one sentence that says why."""
-
-    def __init__(self, text: str, status: int | None = None) -> None:
-        super().__init__(text)
-        self.status = status
-
-
-class Addresses:
-    """The gateway's address as it is dialled and as it is signed."""
+class Addresses(webhook.Addresses):
+    """Addresses of a gateway's Twilio side."""
 
     def __init__(self, url: str, public_url: str | None) -> None:
-        given = gateway_address(url)
-        scheme = {"ws": "http", "wss": "https"}.get(given.scheme, given.scheme)
-        self._dialled = f"{scheme}://{given.netloc}"
-        self._signed = public_url.rstrip("/") if public_url else self._dialled
-        path = given.path if given.path not in ("", "/") else VOICE_PATH
-        self.voice = self._signed + path + (f"?{given.query}" if given.query else "")
-
-    def to_dial(self, signed_url: str) -> str:
-        """Where to connect to for an address that is signed as ``signed_url``."""
-        public, signed = urlsplit(self._signed), urlsplit(signed_url)
-        if self._signed == self._dialled or signed.netloc != public.netloc:
-            return signed_url
-        dialled = urlsplit(self._dialled)
-        secure = dialled.scheme == "https"
-        names = ("wss", "ws") if signed.scheme in ("ws", "wss") else ("https", "http")
-        path = signed.path.removeprefix(public.path) or "/"
-        return urlunsplit((names[0] if secure else names[1], dialled.netloc, path, signed.query, ""))
+        super().__init__(url, public_url, VOICE_PATH)
+        self.voice = self.first
 
 
 class CallIdentity(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,27 +101,8 @@ class TwilioRequests:
         if body is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded; charset=utf-8"
         dialled = self._addresses.to_dial(url)
-        try:
-            async with self._session.request(
-                method.upper(), dialled, data=body, headers=headers, allow_redirects=False
-            ) as answer:
-                text = await answer.text()
-        except aiohttp.ClientConnectorError:
-            raise WebhookError(f"nobody answers at {dialled}; is a gateway running there?") from None
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise WebhookError(
-                f"{method} {dialled} had no answer ({str(error) or type(error).__name__})"
-            ) from None
-        if not 200 <= answer.status < 300:
-            raise WebhookError(
-                f"{method} {dialled} was answered {answer.status}: {text[:300]}", answer.status
-            )
+        text, _ = await request_text(self._session, method.upper(), dialled, body=body, headers=headers)
         return text, url
-
-
-def resolve(base: str, reference: str) -> str:
-    """An address in a document, which may be relative to the document's own."""
-    return urljoin(base, reference)
 
 
 def resolve_stream(base: str, reference: str) -> str:
@@ -148,8 +110,3 @@ def resolve_stream(base: str, reference: str) -> str:
     url = urlsplit(urljoin(base, reference))
     scheme = {"https": "wss", "http": "ws"}.get(url.scheme, url.scheme)
     return urlunsplit((scheme, url.netloc, url.path, url.query, ""))
-
-
-def open_session() -> aiohttp.ClientSession:
-    """An HTTP session with Twilio's patience; close it."""
-    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_WITHIN_S))
