@@ -17,8 +17,8 @@ demo: $(RUNTIME)
 
 test: $(DEV)
 	@scripts/parts
-	@$(BIN)/pytest --cov --cov-report=term -m "not slow" --ignore=tests/e2e
-	@$(BIN)/pytest -m "not slow" tests/e2e  # these measure time, which tracing would falsify
+	@$(BIN)/pytest --cov --cov-report=term -n 2 --dist worksteal -m "not slow and not timed"
+	@$(BIN)/pytest -m "timed and not slow"  # these measure time, which tracing and company would falsify
 
 check: $(DEV)
 	$(BIN)/ruff format --check

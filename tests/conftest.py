@@ -3,10 +3,20 @@
 import os
 import shutil
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from figures import LINES
 
+TIMED = (
+    "tests/e2e/",
+    "tests/abuse/",
+    "tests/web/",
+    "tests/endurance/",
+    "tests/simulate/test_load",
+    "tests/runtime/test_clear_latency",
+)
+"""Where tests measure time, or need the whole machine."""
 HOW = "install it, or unset TALKPATH_REQUIRE to skip the tests that need it"
 
 
@@ -22,6 +32,26 @@ def require() -> Callable[[str], str]:
         pytest.skip(f"{program} is not on this machine; {HOW}")
 
     return find
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that must run alone, by where they are."""
+    for item in items:
+        if item.nodeid.startswith(TIMED):
+            item.add_marker(pytest.mark.timed)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand over what was measured, where several processes share the tests."""
+    output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["figures"] = LINES
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what another process has measured."""
+    LINES.extend(getattr(node, "workeroutput", {}).get("figures", ()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
