@@ -28,7 +28,8 @@ Calls = Annotated[
 Systems = Annotated[
     str | None,
     typer.Option(
-        help="What to measure, of haproxy, relay, talkpath-bare (without observers) and talkpath; else all.",
+        help="What to measure, of haproxy, relay, talkpath-bare (without observers) and talkpath, else these; "
+        "or also relay-picows-agent and relay-picows, bare relays on another library.",
         metavar="NAME,NAME,…",
         show_default=False,
     ),
@@ -102,7 +103,8 @@ def _plan(calls: str | None, systems: str | None, *, quick: bool, given: dict[st
     except ModuleNotFoundError as error:
         _leave(1, f"{NEEDS} ({error.name} is missing)")
     known = [system.name for system in SYSTEMS]
-    choices: dict[str, Any] = {**(QUICK if quick else {}), **given, "systems": tuple(known)}
+    usual = tuple(system.name for system in SYSTEMS if system.by_default)
+    choices: dict[str, Any] = {**(QUICK if quick else {}), **given, "systems": usual}
     try:
         if calls is not None:
             choices["calls"] = read_calls(calls)

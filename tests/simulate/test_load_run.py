@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway import cli
+from gateway.cli import bench
 from gateway.simulate.load import generator, running, systems
 from gateway.simulate.load.authority import agent_certificate
 from gateway.simulate.load.generator import LoadGenerator
@@ -55,6 +56,35 @@ async def test_relay_and_gateway_are_measured_side_by_side() -> None:
         assert burst.figures is not None
         assert burst.figures.failed == 0
         assert 0 < burst.figures.updated.median_ms <= burst.figures.heard.median_ms
+
+
+@pytest.mark.parametrize("over", ["plain", "tls"])
+@pytest.mark.parametrize("name", ["relay-picows-agent", "relay-picows"])
+async def test_a_relay_on_another_library_does_the_same_work(name: str, over: str) -> None:
+    """All frames pass both ways and each end is left in order, so its cost may stand beside that of the relay."""
+    # so many that a reply begins in that second, as calls begin at all places of the cycle
+    plan = Plan(systems=(name,), calls=(30,), seconds=1.0, runs=1, over=(over,), burst=0)
+    report = await running.run(plan, lambda _: None, lambda _: None)
+    (step,) = report.steps
+    assert not step.problem
+    assert (step.refused, step.lost, step.house_sounds) == (0, 0, 0)
+    (window,) = step.windows
+    assert window.sent_to_agent >= 1200
+    assert window.missing_to_agent < window.sent_to_agent / 4
+    assert window.sent_to_caller > 0
+    assert window.missing_to_caller < window.sent_to_caller / 4
+    assert window.probe.worst_ms > 0
+
+
+def test_only_what_a_user_compares_with_is_measured_unasked() -> None:
+    """Relays on another library are for a decision: they are measured by name only."""
+    assert [system.name for system in SYSTEMS if not system.by_default] == [
+        "relay-picows-agent",
+        "relay-picows",
+    ]
+    plan = bench._plan(None, None, quick=False, given={})
+    assert plan.systems == ("haproxy", "relay", "talkpath-bare", "talkpath")
+    assert bench._plan(None, "relay-picows", quick=False, given={}).systems == ("relay-picows",)
 
 
 async def test_the_gateway_proves_its_agent_over_tls(tmp_path: Path) -> None:
@@ -127,7 +157,7 @@ def run_command(*arguments: str) -> tuple[int, str, str]:
         (("--out", "file/out"), "--out file/out cannot be made (Not a directory)"),
         (
             ("--systems", "envoy"),
-            "--systems does not know envoy; there are haproxy, relay, talkpath-bare and talkpath",
+            "does not know envoy; there are haproxy, relay, relay-picows-agent, relay-picows, talkpath-bare and",
         ),
     ],
 )

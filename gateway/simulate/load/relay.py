@@ -2,12 +2,15 @@
 
 Owns one hop: aiohttp's server, aiohttp's client, uvloop and msgspec; sound from one side to the other and nothing
 else. No turns, no clears, no marks, no journal, no resuming; it is a floor, not a product. Run it as
-``python -m gateway.simulate.load.relay ws://127.0.0.1:PORT/v1/ws``; it prints its address.
+``python -m gateway.simulate.load.relay ws://127.0.0.1:PORT/v1/ws``; it prints the address of its socket and that of
+its health page.
 """
 
 import asyncio
 import socket
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import aiohttp
 import msgspec
@@ -15,38 +18,50 @@ import uvloop
 from aiohttp import web
 
 
-class _Sound(msgspec.Struct):
+class Sound(msgspec.Struct):
+    """Sound of either way of the carrier."""
+
     payload: str
 
 
-class _Begin(msgspec.Struct, rename="camel"):
+class Begin(msgspec.Struct, rename="camel"):
+    """What is needed of the carrier's ``start``."""
+
     stream_sid: str
 
 
-class _FromCarrier(msgspec.Struct):
+class FromCarrier(msgspec.Struct):
+    """What is needed of any message of the carrier."""
+
     event: str
-    media: _Sound | None = None
-    start: _Begin | None = None
+    media: Sound | None = None
+    start: Begin | None = None
 
 
-class _ToAgent(msgspec.Struct, tag_field="type", tag="input.audio"):
+class ToAgent(msgspec.Struct, tag_field="type", tag="input.audio"):
+    """Sound for the agent."""
+
     audio: str
 
 
-class _FromAgent(msgspec.Struct):
+class FromAgent(msgspec.Struct):
+    """What is needed of any message of the agent."""
+
     type: str
     data: str = ""
 
 
-class _ToCarrier(msgspec.Struct, tag_field="event", tag="media", rename="camel"):
+class ToCarrier(msgspec.Struct, tag_field="event", tag="media", rename="camel"):
+    """Sound for the carrier."""
+
     stream_sid: str
-    media: _Sound
+    media: Sound
 
 
-_CARRIER = msgspec.json.Decoder(_FromCarrier)
-_AGENT = msgspec.json.Decoder(_FromAgent)
-_ENCODER = msgspec.json.Encoder()
-_UPDATE = (
+CARRIER = msgspec.json.Decoder(FromCarrier)
+AGENT = msgspec.json.Decoder(FromAgent)
+ENCODER = msgspec.json.Encoder()
+UPDATE = (
     '{"type":"session.update","session":{"system_prompt":"You answer the phone.",'
     '"input":{"type":"audio","format":{"encoding":"audio/pcmu"}},'
     '"output":{"type":"audio","format":{"encoding":"audio/pcmu"}}}}'
@@ -65,14 +80,14 @@ class Relay:
         carrier = web.WebSocketResponse(compress=False)
         await carrier.prepare(request)
         async with self._client.ws_connect(self._agent_url, compress=0) as agent:
-            await agent.send_str(_UPDATE)
+            await agent.send_str(UPDATE)
             stream_sid = ""
             async with asyncio.TaskGroup() as group:
                 answers: asyncio.Task[None] | None = None
                 async for message in carrier:
-                    got = _CARRIER.decode(message.data)
+                    got = CARRIER.decode(message.data)
                     if got.media is not None:
-                        await agent.send_str(_ENCODER.encode(_ToAgent(got.media.payload)).decode())
+                        await agent.send_str(ENCODER.encode(ToAgent(got.media.payload)).decode())
                     elif got.start is not None:
                         stream_sid = got.start.stream_sid
                         answers = group.create_task(_answer(agent, carrier, stream_sid))
@@ -88,30 +103,39 @@ async def _answer(
     agent: aiohttp.ClientWebSocketResponse, carrier: web.WebSocketResponse, stream_sid: str
 ) -> None:
     async for message in agent:
-        got = _AGENT.decode(message.data)
+        got = AGENT.decode(message.data)
         if got.type == "reply.audio":
-            await carrier.send_str(_ENCODER.encode(_ToCarrier(stream_sid, _Sound(got.data))).decode())
+            await carrier.send_str(ENCODER.encode(ToCarrier(stream_sid, Sound(got.data))).decode())
 
 
 async def _alive(_request: web.Request) -> web.Response:
     return web.Response(text="alive\n")
 
 
-async def serve(agent_url: str) -> None:
-    """Relay until cancelled; prints the address first."""
-    connector = aiohttp.TCPConnector(limit=0)  # it would stop at 100 connections
-    async with aiohttp.ClientSession(connector=connector) as client:
-        app = web.Application()
-        app.add_routes([web.get("/", Relay(agent_url, client).handle), web.get("/healthz", _alive)])
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-        await runner.setup()
+@asynccontextmanager
+async def listening(*routes: web.RouteDef) -> AsyncIterator[str]:
+    """Serve these and a health page on a free port, for the length of an ``async with``; gives host and port."""
+    app = web.Application()
+    app.add_routes([*routes, web.get("/healthz", _alive)])
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
         bound = socket.create_server(("127.0.0.1", 0), backlog=1024)
         await web.SockSite(runner, bound, backlog=1024).start()
-        print(f"http://127.0.0.1:{bound.getsockname()[1]}", flush=True)  # noqa: T201 - whoever started it reads this
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await runner.cleanup()
+        yield f"127.0.0.1:{bound.getsockname()[1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def serve(agent_url: str) -> None:
+    """Relay until cancelled; prints the addresses first."""
+    connector = aiohttp.TCPConnector(limit=0)  # it would stop at 100 connections
+    async with (
+        aiohttp.ClientSession(connector=connector) as client,
+        listening(web.get("/", Relay(agent_url, client).handle)) as place,
+    ):
+        print(f"ws://{place}/ http://{place}/healthz", flush=True)  # noqa: T201 - whoever started it reads this
+        await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ HAPROXY: Final = Path(__file__).with_name("haproxy.cfg")
 START_WITHIN_S: Final = 30.0
 STOP_WITHIN_S: Final = 5.0
 ENDING_WITHIN_S: Final = 0.5
+_RELAYS: Final = re.compile(r"^(ws://\S+) (http://\S+)$")
 _LISTENS: Final = re.compile(r"listens on (\S+?),.* admin (\S+)")
 
 
@@ -69,6 +70,8 @@ class System(Struct, frozen=True):
     """Run it for the length of an ``async with``."""
     missing: Callable[[], str] = lambda: ""
     """Why it cannot be started here; empty when it can."""
+    by_default: bool = True
+    """Whether it is measured where ``--systems`` names none."""
 
 
 @asynccontextmanager
@@ -90,18 +93,17 @@ async def haproxy(place: Place) -> AsyncIterator[Target]:
         yield Target(kind="stream", url=f"ws://127.0.0.1:{port}/", pid=process.pid)
 
 
-@asynccontextmanager
-async def relay(place: Place) -> AsyncIterator[Target]:
-    """The bare relay."""
-    command = [sys.executable, "-m", "gateway.simulate.load.relay", place.agent_url]
-    async with _process(place, command, place.environment) as process:
-        url = await _line(process, re.compile(r"^(http://\S+)$"))
-        yield Target(
-            kind="stream",
-            url=url[0].replace("http", "ws", 1) + "/",
-            pid=process.pid,
-            probe_url=f"{url[0]}/healthz",
-        )
+def relay(*command: str) -> Callable[[Place], AbstractAsyncContextManager[Target]]:
+    """A bare relay, by its module and what that is given before the agent's address."""
+
+    @asynccontextmanager
+    async def start(place: Place) -> AsyncIterator[Target]:
+        line = [sys.executable, "-m", *command, place.agent_url]
+        async with _process(place, line, place.environment) as process:
+            url, probe_url = await _line(process, _RELAYS)
+            yield Target(kind="stream", url=url, pid=process.pid, probe_url=probe_url)
+
+    return start
 
 
 def talkpath(*, observed: bool) -> Callable[[Place], AbstractAsyncContextManager[Target]]:
@@ -160,7 +162,19 @@ SYSTEMS: Final = (
         haproxy,
         lambda: "" if shutil.which("haproxy") else "haproxy is not installed (apt-get install haproxy)",
     ),
-    System("relay", "a bare relay of aiohttp, uvloop and msgspec", relay),
+    System("relay", "a bare relay of aiohttp, uvloop and msgspec", relay("gateway.simulate.load.relay")),
+    System(
+        "relay-picows-agent",
+        "the same with picows towards the agent",
+        relay("gateway.simulate.load.relay_picows", "--sides", "agent"),
+        by_default=False,
+    ),
+    System(
+        "relay-picows",
+        "the same with picows on both sides",
+        relay("gateway.simulate.load.relay_picows", "--sides", "both"),
+        by_default=False,
+    ),
     System("talkpath-bare", "Talkpath without observers", talkpath(observed=False)),
     System("talkpath", "Talkpath as shipped", talkpath(observed=True)),
 )
