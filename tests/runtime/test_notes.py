@@ -85,9 +85,10 @@ def test_a_carrier_that_cannot_prove_itself_is_named() -> None:
 
 def test_an_origin_that_carriers_cannot_use_is_named() -> None:
     """Behind http:// the media socket would be ws://, which no carrier opens; other clients may."""
+    twilio: dict[str, AdapterSettings] = {"twilio": TwilioSettings(auth_token=(Secret("t"),))}
     for url, adapters, named in (
-        ("http://voice.example.com", {"twilio": TwilioSettings(auth_token=(Secret("t"),))}, True),
-        ("https://voice.example.com", {"twilio": TwilioSettings(auth_token=(Secret("t"),))}, False),
+        ("http://voice.example.com", twilio, True),
+        ("https://voice.example.com", twilio, False),
         ("http://voice.example.com", {"pcm": AdapterSettings()}, False),
     ):
         found = places(Settings(server=ServerSettings(public_url=url), adapters=adapters))
