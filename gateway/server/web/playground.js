@@ -11,7 +11,7 @@ import { Conversation, clock, made } from "./playground-conversation.js";
 const at = (id) => document.getElementById(id);
 const conversation = new Conversation(at("lines"), at("empty"), at("spoken"));
 const QUIETEST_DBFS = -60;
-const NO_MICROPHONE = new Set(["insecure_page", "microphone_refused", "microphone_missing", "microphone_busy"]);
+const NO_MICROPHONE = new Set(["microphone_refused", "microphone_missing", "microphone_busy"]);
 const MILD = new Set(["agent_warned", "connection_lost", "microphone_lost", "sound_blocked"]);
 const DOORS = {
   closed:
@@ -61,9 +61,9 @@ function showLive() {
     speaking: "The agent speaks. Talk over it to interrupt.",
   };
   const listening = call.hasMicrophone ? "The agent listens. Speak." : "No microphone: write below, the agent answers aloud.";
-  const muted = call.muted ? "You are muted: the agent hears silence." : "";
   const tool = [...running].at(-1);
-  show("live", "Live", tool ? `The agent waits for ${tool}.` : said[activity] || muted || listening);
+  const hint = tool ? `The agent waits for ${tool}.` : said[activity] || (call.muted ? "The agent hears silence." : listening);
+  show("live", call.muted ? "Live, muted" : "Live", hint);
 }
 
 /** @param {{state: string, reason: string, attempt: number}} told */

@@ -28,6 +28,10 @@ export class Reply {
     this.state = "coming";
     /** How much of its sound has come. */
     this.receivedMs = 0;
+    /** Where its first audible sample lies; replies begin with digital silence. */
+    this.audibleFromMs = 0;
+    /** Whether any of it can be heard. */
+    this.isAudible = false;
     /** How much of it was played. */
     this.playedMs = 0;
     /** Whether the agent has said that no more comes. */
@@ -53,8 +57,8 @@ export class Reply {
 
   /** One more word, or a few. @param {{delta?: string, start_ms?: number | null, end_ms?: number | null}} message */
   add({ delta = "", start_ms: startMs = null, end_ms: endMs = null }) {
-    const before = this.words.length === 0 ? "" : this.text;
-    const apart = before !== "" && !/\s$/.test(before) && !/^\s/.test(delta);
+    const before = this.words.at(-1)?.text ?? " ";
+    const apart = !/\s$/.test(before) && !/^\s/.test(delta);
     const length = delta.length || 1;
     for (const found of delta.matchAll(/\s*\S+\s*/g)) {
       const share = (found.index + found[0].trimEnd().length - found[0].trim().length / 2) / length;
@@ -109,17 +113,19 @@ export class Reply {
   }
 
   _mark() {
-    if (this.playedMs <= 0) return;
+    if (this.playedMs <= this.audibleFromMs) return;
     const timed = this.words.some((word) => word.middleMs !== null);
-    const untilMs = timed ? this.playedMs : (this.text.length * this.playedMs) / Math.max(1, this.receivedMs);
+    const length = this.words.reduce((sum, { text }) => sum + text.length, 0);
+    const share = (this.playedMs - this.audibleFromMs) / Math.max(1, this.receivedMs - this.audibleFromMs);
+    const until = timed ? this.playedMs : length * share;
     let place = 0;
     let behind = /** @type {Word[]} */ ([]); // words without a time are heard with their follower
     for (const word of this.words) {
+      const at = timed ? word.middleMs : place + word.text.trimEnd().length - word.text.trim().length / 2;
       place += word.text.length;
-      const at = timed ? word.middleMs : place - word.text.trim().length / 2;
       behind.push(word);
       if (at === null) continue;
-      if (at > untilMs) return;
+      if (at > until) return;
       for (const heard of behind) heard.heard = true;
       behind = [];
     }

@@ -22,6 +22,7 @@ import { Turns } from "./talkpath-turns.js";
 export { Problem, SENTENCES } from "./talkpath-problems.js";
 
 const AUDIBLE = 10 ** (-50 / 20) * 32768; // as in gateway/audio.py
+const SAMPLES_PER_MS = 24;
 const PLAYED_EVERY_MS = 100;
 const KEPT_PIECES = 50; // one second of the microphone, while the connection is away
 const MOST_REPLIES = 64;
@@ -201,6 +202,8 @@ export class Talkpath {
     this._dropped = new Set();
     /** @type {Map<string, Tool & {at: number}>} */
     this._tools = new Map();
+    /** @type {Map<string, object>} what own tools answered */
+    this._answers = new Map();
     /** @type {string[]} */
     this._kept = [];
     this._current = "";
@@ -303,10 +306,13 @@ export class Talkpath {
     const reply = this._reply(message);
     if (this._dropped.has(reply.replyId)) return;
     const audio = fromBase64(message.data ?? message.audio ?? "");
-    if (reply.state === "coming" && reply.house === "" && new Int16Array(audio).some((value) => Math.abs(value) >= AUDIBLE)) {
-      this._turns.arrived(reply.replyId);
+    if (!reply.isAudible) {
+      const first = new Int16Array(audio).findIndex((value) => Math.abs(value) >= AUDIBLE);
+      reply.isAudible = first >= 0;
+      reply.audibleFromMs = reply.receivedMs + (first >= 0 ? first : audio.byteLength / 2) / SAMPLES_PER_MS;
+      if (reply.isAudible && reply.house === "") this._turns.arrived(reply.replyId);
     }
-    reply.receivedMs += audio.byteLength / 48;
+    reply.receivedMs += audio.byteLength / 2 / SAMPLES_PER_MS;
     this._sound?.play(reply.replyId, audio);
   }
 
@@ -322,28 +328,30 @@ export class Talkpath {
     this._sound?.flush();
   }
 
-  _toolCalled(message) {
-    const callId = message.call_id;
-    const args = message.arguments ?? message.args ?? {};
-    const tool = { callId, name: message.name, arguments: args, state: "running", durationMs: 0, result: undefined, at: performance.now() };
+  _toolCalled({ call_id: callId, name, arguments: args = {} }) {
+    if (this._tools.has(callId)) return; // told again after a reconnection
+    const tool = { callId, name, arguments: args, state: "running", durationMs: 0, result: undefined, at: performance.now() };
     this._tools.set(callId, /** @type {any} */ (tool));
     this._turns.toolCalled(callId);
     this._emit("tool", tool);
-    const own = this._options.tools?.[message.name];
-    if (own !== undefined) this._runTool(own, callId, typeof args === "string" ? JSON.parse(args) : args);
   }
 
-  async _runTool(own, callId, args) {
+  /** The agent wants a function of this page run. */
+  async _runTool({ call_id: callId, name, arguments: args = {} }) {
+    const own = this._options.tools?.[name];
+    if (own === undefined) return;
     let result;
     let failed = false;
     try {
-      result = await own.run(args);
+      result = await own.run(typeof args === "string" ? JSON.parse(args) : args);
     } catch (error) {
       failed = true;
       result = { error: error instanceof Error ? error.message : String(error) };
     }
     const text = typeof result === "string" ? result : JSON.stringify(result ?? null);
-    this._send({ type: "tool.result", call_id: callId, result: text, is_error: failed });
+    const answer = { type: "tool.result", call_id: callId, result: text, is_error: failed };
+    this._answers.set(callId, answer);
+    this._send(answer);
     this._toolDone({ call_id: callId, outcome: failed ? "error" : "ok", result });
   }
 
@@ -383,9 +391,9 @@ export class Talkpath {
     if (told.type === "flushed") this._flushed(told.replies);
     if (reply === undefined) return;
     if (told.type === "audible") {
-      this._turns.audible(reply.replyId, told.at);
       reply.state = "speaking";
       this._emit("reply", reply);
+      this._turns.audible(reply.replyId, told.at);
     } else if (told.type === "position") {
       this._moved(reply, Math.max(0, told.playedMs - this._sound.latencyMs));
     } else if (told.type === "finished") {
@@ -481,7 +489,11 @@ const UNDERSTAND = {
     this._emit("problem", new Problem("agent_warned", [code, message].filter(Boolean).join(": ")));
   },
   "tool.call"(message) {
+    const { call_id: callId } = message;
+    const isNews = !this._tools.has(callId);
     this._toolCalled(message);
+    if (isNews) this._runTool(message);
+    else if (this._answers.has(callId)) this._send(this._answers.get(callId)); // it was lost with the connection
   },
   "session.error"(message) {
     this._complained(message);
@@ -490,7 +502,9 @@ const UNDERSTAND = {
     this._complained(message);
   },
   "talkpath.tool"(message) {
-    this._toolDone(message);
+    // A tool that the gateway runs: first its call, then its end.
+    if (message.outcome === undefined) this._toolCalled(message);
+    else this._toolDone(message);
   },
   "talkpath.agent"({ agent, region }) {
     this._emit("agent", { agent, region });
