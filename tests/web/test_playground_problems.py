@@ -31,9 +31,8 @@ async def call(shown: Window, played: Stage) -> Socket:
 
 def failing(error: str) -> str:
     """A browser whose microphone fails in a way that cannot be brought about here."""
-    return (
-        f"navigator.mediaDevices.getUserMedia = async () => {{ throw new DOMException('no', '{error}'); }};"
-    )
+    fails = f"async () => {{ throw new DOMException('no', '{error}'); }}"
+    return f"() => {{ navigator.mediaDevices.getUserMedia = {fails}; }}"
 
 
 async def goes_on_without_a_microphone(shown: Window, played: Stage) -> None:
