@@ -194,6 +194,12 @@ class Adapter(Struct, frozen=True, kw_only=True):
     visit: Callable[[Knock, str], Visit] | None = None
     """For carriers: reads a proven webhook; the kind (``call``, ``after``, ``status``) is what its address stands for,
     and the visit says what it is."""
+    first_token: Callable[[str | bytes], str | None] | None = None
+    """For carriers whose call document may be written by hand: reads our one-time token out of a first message.
+
+    None where the token can still come in the next message, "" where this one should have had it. Raises WireError as
+    the codec would; a fatal one refuses the socket.
+    """
     serial: Callable[[Knock], str] | None = None
     """For carriers whose proofs are numbered: the number of a proven webhook, which is good for that one only."""
     answer: Callable[[Invitation, Any], Document] | None = None

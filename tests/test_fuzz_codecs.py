@@ -115,6 +115,19 @@ def test_codec_survives_any_message(name: str, message: str | bytes) -> None:
     survive(wires.new_codec(name), message)
 
 
+@pytest.mark.parametrize("name", sorted(name for name, one in wires.adapters().items() if one.first_token))
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_tokens_are_read_out_of_any_message(name: str, data: st.DataObject) -> None:
+    """Whatever comes first, a token is found or not, or it is refused with a sentence."""
+    first_token = wires.adapters()[name].first_token
+    assert first_token is not None
+    with contextlib.suppress(WireError):
+        assert isinstance(
+            first_token(data.draw(st.text() | st.binary() | mutated(received(name)))), str | None
+        )
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if received(name)])
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())

@@ -191,6 +191,26 @@ class TwilioCodec:
         )
 
 
+def first_token(message: str | bytes) -> str | None:
+    """Our one-time token among the parameters of ``start``; None before it.
+
+    Raises:
+        WireError: as `TwilioCodec.decode` does.
+    """
+    if isinstance(message, bytes):
+        return None
+    try:
+        wire = _MESSAGES.decode(message)
+    except _UNREADABLE as error:
+        _explain(message, error)
+        return None
+    if isinstance(wire, _Connected):
+        _greet(wire)
+    if not isinstance(wire, _Start):
+        return None
+    return (wire.start.custom_parameters or {}).get("token", "")
+
+
 def _greet(wire: _Connected) -> list[Event]:
     if wire.protocol != "Call":
         raise WireError(
@@ -239,6 +259,7 @@ def register_adapters(settings: Settings) -> list[Adapter]:  # noqa: ARG001 - th
             proof="carrier",
             authorize=authorize,
             token_needed=lambda section: section.require_token,
+            first_token=first_token,
             visit=visit,
             answer=answer,
             goodbye=goodbye,

@@ -50,6 +50,7 @@ class _Message(Struct, tag_field="event"):
 
 class _Connected(_Message, tag="websocket:connected"):
     content_type: str = field(name="content-type")
+    token: Any = None
 
 
 class _Dtmf(_Message, tag="websocket:dtmf"):
@@ -107,8 +108,6 @@ class VonageCodec:
         self._held: deque[bytes] = deque()  # sound that came before the first message
         self._held_bytes = 0
         self._notices: dict[str, None] = {}  # whose answer is waited for, in order
-        self.token = ""
-        """One-time media token from the headers of the call document; empty until the first message, and without one."""
 
     def decode(self, message: str | bytes) -> list[Event]:
         """Read a message; kinds that Vonage may add one day give no event.
@@ -170,8 +169,6 @@ class VonageCodec:
             raise WireError("`call_uuid` is not the call that this socket was opened for", fatal=True)
         audio = _format(wire.content_type)
         self._audio, self._frame_bytes = audio, audio.frame_bytes(FRAME_MS)
-        token = fields.get("token")
-        self.token = token if isinstance(token, str) else ""
         started = CallStarted(
             CallInfo(
                 call_id=upgrade.call_id,
@@ -212,6 +209,24 @@ class VonageCodec:
             return []  # from before a clear, or not ours
         del self._notices[name]
         return [CallerHeard(name)]
+
+
+def first_token(message: str | bytes) -> str | None:
+    """Our one-time token among the headers of the call document, which stand in the first text; None before it.
+
+    Raises:
+        WireError: as `VonageCodec.decode` does.
+    """
+    if isinstance(message, bytes):
+        return None
+    try:
+        wire = _MESSAGES.decode(message)
+    except _UNREADABLE as error:
+        _explain(message, error)
+        return None
+    if not isinstance(wire, _Connected):
+        return None
+    return wire.token if isinstance(wire.token, str) else ""
 
 
 def _format(content_type: str) -> AudioFormat:
@@ -267,6 +282,7 @@ def register_adapters(settings: Settings) -> list[Adapter]:  # noqa: ARG001 - th
             settings=VonageSettings,
             proof="carrier",
             authorize=authorize,
+            first_token=first_token,
             serial=serial,
             visit=visit,
             answer=answer,

@@ -19,9 +19,7 @@ from gateway.errors import WireError
 from gateway.events import AnyEvent, CallerAudio, Event, ReplyAudio
 from gateway.runtime.agent_sound import AgentSound
 from gateway.runtime.bell import Bell
-from gateway.runtime.share import MESSAGE_BYTES, Share
-from gateway.runtime.slices import slice_reading
-from gateway.runtime.wires import LocalSession, LocalWire, WebSocketWire, Wire
+from gateway.runtime.wires import LocalSession, LocalWire, WebSocketWire, Wire, open_wire
 
 __all__ = ["LegBounds", "LocalSession", "LocalWire", "WebSocketLeg", "WebSocketWire", "Wire", "WireLeg"]
 
@@ -359,19 +357,19 @@ class _Events:
 
 
 class WebSocketLeg(WireLeg):
-    """A leg over a WebSocket of aiohttp."""
+    """A leg over a WebSocket of aiohttp, or over the wire of one that was read before."""
 
     def __init__(
         self,
-        socket: web.WebSocketResponse | aiohttp.ClientWebSocketResponse,
+        socket: web.WebSocketResponse | aiohttp.ClientWebSocketResponse | WebSocketWire,
         codec: Codec,
         *,
         bounds: LegBounds | None = None,
         sound: AgentSound | None = None,
     ) -> None:
         bounds = bounds or LegBounds()
-        slice_reading(socket, quick_bytes=bounds.messages_s * MESSAGE_BYTES)
-        super().__init__(WebSocketWire(socket, Share(bounds.messages_s)), codec, bounds=bounds, sound=sound)
+        wire = socket if isinstance(socket, WebSocketWire) else open_wire(socket, bounds.messages_s)
+        super().__init__(wire, codec, bounds=bounds, sound=sound)
 
 
 def _cut_up(event: Event) -> Iterator[Event]:

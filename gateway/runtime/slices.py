@@ -1,11 +1,14 @@
 """Lets aiohttp parse what one connection brings a little at a time.
 
 aiohttp reads up to a quarter of a megabyte at once and parses all of it before anything else happens: tens of
-milliseconds where it is made of tiny frames, in which no other call gets a turn. Owns the order of the slices and a
-bound on how fast they follow each other. Refuses to know what they mean.
+milliseconds where it is made of tiny frames, in which no other call gets a turn. Owns the order of the slices, a
+bound on how fast they follow each other, and one on how much may come of a peer that has proven nothing yet. Refuses
+to know what they mean.
 """
 
 import asyncio
+import math
+from collections.abc import Callable
 from typing import Any, Final
 
 import aiohttp
@@ -19,17 +22,26 @@ PAUSE_S: Final = 0.004
 
 def slice_reading(
     socket: web.WebSocketResponse | aiohttp.ClientWebSocketResponse, quick_bytes: float
-) -> None:
-    """Have a socket, server's or client's, parsed in slices: ``quick_bytes`` of a burst turn by turn, the rest slowly."""
+) -> "Slices | None":
+    """Have a socket, server's or client's, parsed in slices: ``quick_bytes`` of a burst turn by turn, the rest slowly.
+
+    None where the connection is gone.
+    """
     if isinstance(socket, aiohttp.ClientWebSocketResponse):
         protocol: Any = socket._conn.protocol if socket._conn else None  # noqa: SLF001 - aiohttp has no bound of its own
     else:
         protocol = socket._req.protocol if socket._req else None  # noqa: SLF001 - as above
-    if protocol is not None and protocol._payload_parser is not None:  # noqa: SLF001 - as above
-        protocol._payload_parser = _Slices(protocol._payload_parser, protocol, quick_bytes)  # noqa: SLF001 - as above
+    if protocol is None or protocol._payload_parser is None:  # noqa: SLF001 - as above
+        return None
+    slices = protocol._payload_parser = Slices(protocol._payload_parser, protocol, quick_bytes)  # noqa: SLF001 - as above
+    return slices
 
 
-class _Slices:
+def _never() -> bool:
+    return False
+
+
+class Slices:
     """Stands between a protocol of aiohttp and its parser."""
 
     def __init__(self, parser: Any, protocol: Any, quick_bytes: float) -> None:
@@ -40,12 +52,17 @@ class _Slices:
         self._rest = b""
         self._burst_bytes = 0
         self._ends = False
+        self._left_bytes = math.inf
+        self._is_too_much = _never
+
+    def bound(self, most_bytes: float, is_too_much: Callable[[], bool] = _never) -> None:
+        """Once more than that has been parsed, drop what follows if ``is_too_much`` says so."""
+        self._left_bytes, self._is_too_much = most_bytes, is_too_much
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
         """Parse what is little at once; begin to work off what is not."""
         if not self._rest and len(data) <= SLICE_BYTES:
-            failed: tuple[bool, bytes] = self._parser.feed_data(data)
-            return failed
+            return self._feed(data), b""
         if not self._rest:
             self._protocol._pause_reading_for_buffer()  # noqa: SLF001 - made for buffers like this one
             self._burst_bytes = 0
@@ -63,8 +80,7 @@ class _Slices:
         waits = self._protocol._reading_paused and self._protocol.transport is not None  # noqa: SLF001 - for its reader
         if not waits:
             piece, self._rest = self._rest[:SLICE_BYTES], self._rest[SLICE_BYTES:]
-            failed, _ = self._parser.feed_data(piece)
-            if failed:
+            if self._feed(piece):
                 self._rest = b""
             self._burst_bytes += len(piece)
         if self._rest:
@@ -74,3 +90,10 @@ class _Slices:
             self._parser.feed_eof()
         else:
             self._protocol._resume_reading_for_buffer()  # noqa: SLF001 - as above
+
+    def _feed(self, piece: bytes) -> bool:
+        self._left_bytes -= len(piece)
+        if self._left_bytes < 0 and self._is_too_much():
+            return True
+        failed, _ = self._parser.feed_data(piece)
+        return bool(failed)

@@ -24,7 +24,7 @@ class WatchedLeg(WebSocketLeg):
 
     def __init__(
         self,
-        socket: web.WebSocketResponse | aiohttp.ClientWebSocketResponse,
+        socket: web.WebSocketResponse | aiohttp.ClientWebSocketResponse | WebSocketWire,
         codec: Codec,
         *,
         bounds: LegBounds | None = None,

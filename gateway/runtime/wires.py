@@ -5,13 +5,16 @@ Owns what each library calls the same thing. Knows no dialect and no bounds; tho
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any, Final, Protocol
 
 import aiohttp
 from aiohttp import web
 
-from gateway.runtime.share import Share
+from gateway.runtime.share import MESSAGE_BYTES, Share
+from gateway.runtime.slices import Slices, slice_reading
 
 _WITH_DATA: Final = frozenset({aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY})
 
@@ -55,15 +58,45 @@ class Wire(Protocol):
 class WebSocketWire:
     """A WebSocket of aiohttp, server's or client's, whose upgrade is done."""
 
-    def __init__(self, socket: web.WebSocketResponse | aiohttp.ClientWebSocketResponse, share: Share) -> None:
+    def __init__(
+        self,
+        socket: web.WebSocketResponse | aiohttp.ClientWebSocketResponse,
+        share: Share,
+        slices: Slices | None = None,
+    ) -> None:
         self._socket = socket
+        self._slices = slices
+        self._again: deque[str | bytes] = deque()
         self.ears = Ears(socket._reader, share)  # noqa: SLF001 - it offers no way to read slowly
         socket._reader = self.ears  # type: ignore[assignment]  # noqa: SLF001 - as above
         self.close_code = LOST_CODE
         self.close_reason = ""
 
+    async def receive_little(self, most_bytes: int) -> str | bytes | None:
+        """Wait for a message as `receive` does; one that is longer ends the connection before it has come."""
+        if self._slices is None:
+            return None  # gone before it was read
+        self._slices.bound(most_bytes, self._end_for_length)
+        try:
+            return await self.receive()
+        finally:
+            self._slices.bound(math.inf)
+
+    def _end_for_length(self) -> bool:
+        if self.ears.has_heard:
+            return False  # what is more belongs to the next message
+        too_long = "the message is longer than what is read of a stranger"
+        self.ears.set_exception(aiohttp.WebSocketError(aiohttp.WSCloseCode.MESSAGE_TOO_BIG, too_long))
+        return True
+
+    def give_again(self, heard: Iterable[str | bytes]) -> None:
+        """Have `receive` give these messages before all others."""
+        self._again.extend(heard)
+
     async def receive(self) -> str | bytes | None:
         """Wait for a message; None once the connection is gone."""
+        if self._again:
+            return self._again.popleft()
         try:
             message = await self._socket.receive()
         except (
@@ -128,6 +161,14 @@ class WebSocketWire:
                 writer.transport.abort()
 
 
+def open_wire(
+    socket: web.WebSocketResponse | aiohttp.ClientWebSocketResponse, messages_s: float
+) -> WebSocketWire:
+    """The wire of a socket whose upgrade was done just now, read at a pace of so many messages a second."""
+    slices = slice_reading(socket, quick_bytes=messages_s * MESSAGE_BYTES)
+    return WebSocketWire(socket, Share(messages_s), slices)
+
+
 class Ears:
     """aiohttp's queue of what has come, read no faster than its connection's share; knows the peer's signs of life.
 
@@ -148,6 +189,11 @@ class Ears:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._queue, name)
+
+    @property
+    def has_heard(self) -> bool:
+        """Whether a message is there that nobody has read."""
+        return bool(self._queue._buffer)  # noqa: SLF001 - it does not say
 
     async def read(self) -> Any:
         """Wait for a message, and first for the turn of this connection."""

@@ -17,6 +17,7 @@ from gateway.contracts import Codec
 from gateway.events import AnyEvent, CallerAudio, Event
 from gateway.runtime.legs import LegBounds
 from gateway.runtime.watched_leg import WatchedLeg
+from gateway.runtime.wires import WebSocketWire
 from gateway.settings import ServerSettings
 
 POLICY: Final = 1008
@@ -24,16 +25,20 @@ POLICY: Final = 1008
 
 
 class CallerLeg(WatchedLeg):
-    """A leg that is closed when its peer says nothing in time, or is not welcome; `cross` before iterating."""
+    """A leg that is closed when its peer says nothing in time, or is not welcome; `cross` before iterating.
+
+    ``until`` is the loop's time by which something must be said, where the socket has been open for a while.
+    """
 
     def __init__(
         self,
-        socket: web.WebSocketResponse,
+        socket: web.WebSocketResponse | WebSocketWire,
         codec: Codec,
         server: ServerSettings,
         *,
         is_welcome: Callable[[], Awaitable[bool]] | None = None,
         steady: bool = False,
+        until: float | None = None,
     ) -> None:
         super().__init__(
             socket,
@@ -50,7 +55,7 @@ class CallerLeg(WatchedLeg):
         # The first event of such a dialect is ours, not a message of the peer.
         self._unheard = hasattr(codec, "opening")
         self._limit_s = server.first_message_s
-        self._until = asyncio.get_running_loop().time() + self._limit_s
+        self._until = until or asyncio.get_running_loop().time() + self._limit_s
         self._is_welcome = is_welcome
 
     @property

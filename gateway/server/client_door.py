@@ -44,7 +44,8 @@ class ClientDoor:
         if self._is_foreign_page(request, adapter):
             return self._refuse("origin", request.headers.get(hdrs.ORIGIN, "")[:200])
         given, token = bearer(request), request.query.get("token", "")
-        proof = given or token  # a page can set no header on a socket, and shows in the query how it comes back
+        # a page can set no header on a socket, and shows in the query how it comes back
+        proof = given or token
         if proof and (call := self._by_resume_token(proof)) is not None:
             admitted_by = call.booking.admitted_by or "key"
             return Guest(call.booking.owner, admitted_by=admitted_by, returns_to=call.call_id)

@@ -16,6 +16,7 @@ from gateway.commands import HangUp
 from gateway.contracts import Adapter, ClientCodec, Upgrade, Visit
 from gateway.events import CallStarted
 from gateway.server.access_log import log_line
+from gateway.server.arrival import Arrival
 from gateway.server.call import Call
 from gateway.server.caller_leg import CallerLeg
 from gateway.server.calls import Busy, CallRegistry, new_call_id
@@ -49,19 +50,16 @@ class ClientSockets:
         self._registry = registry
         self._reception = reception
 
-    async def attend(
-        self, request: web.Request, adapter: Adapter, socket: web.WebSocketResponse
-    ) -> web.StreamResponse:
-        """Open a socket and keep it until it has ended."""
+    async def attend(self, arrival: Arrival, adapter: Adapter) -> web.StreamResponse:
+        """Open a socket, unless it is, and keep it until it has ended."""
         began = time.monotonic()
+        request = arrival.request
         guest = await self._client_door.admit(request, adapter)
         upgrade = self._upgrade(request, guest)
         codec: ClientCodec = adapter.codec(upgrade, self._door.adapter_settings(adapter))  # type: ignore[assignment]
-        try:
-            await socket.prepare(request)
-        except ConnectionError:  # gone before it was answered
-            return web.Response()
-        leg = CallerLeg(socket, codec, self._settings.server)
+        if not await arrival.open():  # gone before it was answered
+            return arrival.response
+        leg = CallerLeg(arrival.hand_over(), codec, self._settings.server, until=arrival.until)
         call: Call | None = None
         why = ""
         try:
@@ -90,7 +88,7 @@ class ClientSockets:
                 last_error=leg.last_error[:200],
                 seconds=f"{time.monotonic() - began:.1f}",
             )
-        return socket
+        return arrival.response
 
     def _upgrade(self, request: web.Request, guest: Guest | Refusal) -> Upgrade:
         by_token = isinstance(guest, Guest) and guest.admitted_by == "token"

@@ -61,6 +61,15 @@ def not_let_in() -> web.Response:
     return web.Response(status=403, text=NOT_LET_IN)
 
 
+def knock_of(request: web.Request, body: bytes = b"", origin: str = "") -> Knock:
+    """A request as adapters see it, before anything in it is believed."""
+    path, _, query = request.raw_path.partition("?")
+    headers: dict[str, str] = {}
+    for name, value in request.headers.items():
+        headers.setdefault(name.lower(), value)
+    return Knock(request.method, path, query, headers, body, origin)
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host name or address, without port, is this machine's own."""
     if host == "localhost":
@@ -108,7 +117,7 @@ class Door:
 
     def admit_webhook(self, request: web.Request, body: bytes, adapter: Adapter) -> Knock | Refusal:
         """Check a carrier's signature on a webhook; the knock may then be read."""
-        knock = self._knock(request, body, self.origin(request))
+        knock = knock_of(request, body, self.origin(request))
         refusal = self._unsigned(knock, adapter)
         return self._count(refusal) if refusal else knock
 
@@ -117,9 +126,16 @@ class Door:
         if adapter.proof == "key":
             # Nobody mints media tokens for these; one in the path is a carrier's, tried on another door.
             return self._count(Refusal("token_misplaced")) if token else self.admit_key(request, "connect")
+        return self.admit_upgrade(request, adapter) or await self.spend(adapter, token)
+
+    def admit_upgrade(self, request: web.Request, adapter: Adapter) -> Refusal | None:
+        """Check a carrier's signature on an upgrade; what is then still missing is the token."""
         origin = self.origin(request).replace("http", "ws", 1)
-        if refusal := self._unsigned(self._knock(request, b"", origin), adapter):
-            return self._count(refusal)
+        refusal = self._unsigned(knock_of(request, origin=origin), adapter)
+        return self._count(refusal) if refusal else None
+
+    async def spend(self, adapter: Adapter, token: str) -> Guest | Refusal:
+        """Use up the one-time token of a carrier's socket whose signature was good; empty where it brought none."""
         if not token:
             needed = adapter.token_needed(self.adapter_settings(adapter))
             return self._count(Refusal("token_missing")) if needed else Guest(adapter.name)
@@ -156,13 +172,6 @@ class Door:
             )
         reason = adapter.authorize(knock, self.adapter_settings(adapter), time.time())
         return Refusal("signature", reason) if reason else None
-
-    def _knock(self, request: web.Request, body: bytes, origin: str) -> Knock:
-        path, _, query = request.raw_path.partition("?")
-        headers: dict[str, str] = {}
-        for name, value in request.headers.items():
-            headers.setdefault(name.lower(), value)
-        return Knock(request.method, path, query, headers, body, origin)
 
     def _from_elsewhere(self, request: web.Request) -> str:
         """Say why a request cannot be shown to come from this machine; empty when it can."""

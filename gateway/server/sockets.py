@@ -1,7 +1,8 @@
-"""Media sockets: recognises the adapter, checks the door, and attaches the socket to its call.
+"""Media sockets: finds the adapter, checks the door, and attaches the socket to its call.
 
-Owns ``/v1/ws``, ``/v1/ws/{adapter}`` and ``/v1/ws/{adapter}/{token}``. Refuses to read a message before proof was
-given. Sources: contract, section 2; carriers reference 1.9, 2.4 and 15.
+Owns ``/v1/ws``, ``/v1/ws/{adapter}`` and ``/v1/ws/{adapter}/{token}``. Before proof was given it reads at most two
+messages: where they must tell whose the socket is (`recognition`), or bring the token that the address lacks.
+Sources: contract, section 2; carriers reference 1.9, 2.4 and 15.
 """
 
 import time
@@ -9,35 +10,22 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from aiohttp import web
-from msgspec import Struct
 
 from gateway.contracts import Adapter, Codec, Store, Upgrade, Visit
 from gateway.errors import WireError
 from gateway.server.access_log import log_line, mask_number
+from gateway.server.arrival import Arrival, TurnedAway
 from gateway.server.call import Call
 from gateway.server.caller_leg import CallerLeg
 from gateway.server.calls import Busy, CallRegistry, new_call_id
 from gateway.server.clients import ClientSockets
-from gateway.server.door import Door, Guest, Refusal, not_let_in
+from gateway.server.door import NOT_LET_IN, Door, Guest, Refusal
 from gateway.server.reception import NoRoute, Reception
+from gateway.server.recognition import read_token, recognise_arrival
 from gateway.settings import ServerSettings
-
-# A peer drops the connection when we pick a subprotocol that it did not offer; aiohttp picks from its offer only.
-SUBPROTOCOLS: Final = ("audio.twilio.com", "media", "audio.drachtio.org", "audio.jambonz.org")
 
 STREAM_SEEN_S: Final = 86_400.0
 """How long a stream let in by its signature alone is remembered, so that its upgrade cannot be played again."""
-
-
-class _Refused(Struct, frozen=True):
-    """A socket with proof that is not opened all the same."""
-
-    status: int
-    why: str
-    """Short name of the reason, for the log."""
-    sentence: str
-    """For the peer, and for the log."""
-    headers: Mapping[str, str] = {}
 
 
 class MediaSockets:
@@ -74,37 +62,69 @@ class MediaSockets:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Let a socket in and keep it until it has ended."""
-        name = request.match_info.get("adapter") or _recognise(request)
-        adapter = self._adapters.get(name)
-        if adapter is None:
-            return self._unknown(name)
-        if not web.WebSocketResponse(protocols=SUBPROTOCOLS).can_prepare(request).ok:
+        name = request.match_info.get("adapter", "")
+        if name and name not in self._adapters:
+            return _sentence(404, f"There is no such adapter here; there are: {self._named()}.")
+        arrival = Arrival(request, self._server, self._heartbeat_s)
+        if not arrival.is_upgrade:
             return _sentence(
                 426, "This address speaks WebSocket; open it with ws:// or wss://.", Upgrade="websocket"
             )
+        adapter = self._adapters[name] if name else await self._recognise(arrival)
+        if isinstance(adapter, TurnedAway):
+            return await self._turn_away(arrival, adapter, recognised="nobody")
         if adapter.in_band:
-            return await self._clients.attend(request, adapter, self._new_socket())
-        guest = await self._door.admit_socket(request, adapter, request.match_info.get("token", ""))
+            return await self._clients.attend(arrival, adapter)
+        guest = await self._admit(arrival, adapter)
+        if isinstance(guest, TurnedAway):
+            return await self._turn_away(arrival, guest, adapter=adapter.name)
+        ended = await self._let_in(arrival, adapter, guest)
+        if isinstance(ended, TurnedAway):
+            return await self._turn_away(arrival, ended, adapter=adapter.name, who=guest.name)
+        return ended
+
+    async def _recognise(self, arrival: Arrival) -> Adapter | TurnedAway:
+        found = await recognise_arrival(arrival)
+        if isinstance(found, TurnedAway):
+            return found
+        if (adapter := self._adapters.get(found.adapter)) is not None:
+            return adapter
+        sentence = f"This looks like {found.adapter}, and there are only: {self._named()}."
+        return TurnedAway(404, "not_configured", sentence)
+
+    async def _admit(self, arrival: Arrival, adapter: Adapter) -> Guest | TurnedAway:
+        """Check everything that a media socket must prove; a token that is not in the address may be in its words."""
+        request, token = arrival.request, arrival.request.match_info.get("token", "")
+        if token or adapter.proof == "key" or adapter.first_token is None:
+            guest = await self._door.admit_socket(request, adapter, token)
+        elif (refusal := self._door.admit_upgrade(request, adapter)) is not None:
+            guest = refusal
+        else:
+            found = await read_token(arrival, adapter.first_token)
+            if isinstance(found, TurnedAway):
+                return found
+            guest = await self._door.spend(adapter, found)
         if isinstance(guest, Refusal):
-            log_line("socket", adapter=name, status=403, why=guest.code, detail=guest.detail)
-            return not_let_in()
-        socket = await self._let_in(request, adapter, guest)
-        if isinstance(socket, _Refused):
-            log_line(
-                "socket",
-                adapter=name,
-                who=guest.name,
-                status=socket.status,
-                why=socket.why,
-                detail=socket.sentence,
-            )
-            return _sentence(socket.status, socket.sentence, **socket.headers)
-        return socket
+            return TurnedAway(403, guest.code, NOT_LET_IN.strip(), guest.detail)
+        return guest
+
+    async def _turn_away(self, arrival: Arrival, refusal: TurnedAway, **known: str) -> web.StreamResponse:
+        """Refuse a socket in words, which are the same for every proof that is none."""
+        is_open = arrival.is_open
+        log_line(
+            "socket",
+            **known,
+            status=101 if is_open else refusal.status,
+            close=refusal.close_code if is_open else None,
+            why=refusal.why,
+            detail=refusal.detail if refusal.status == 403 else refusal.sentence,
+        )
+        return await arrival.turn_away(refusal)
 
     async def _let_in(
-        self, request: web.Request, adapter: Adapter, guest: Guest
-    ) -> web.StreamResponse | _Refused:
-        media_pass = guest.media_pass
+        self, arrival: Arrival, adapter: Adapter, guest: Guest
+    ) -> web.StreamResponse | TurnedAway:
+        request, media_pass = arrival.request, guest.media_pass
         upgrade = Upgrade(
             call_id=media_pass.call_id if media_pass else new_call_id(),
             query=dict(request.query),
@@ -117,7 +137,7 @@ class MediaSockets:
         try:
             codec = adapter.codec(upgrade, self._door.adapter_settings(adapter))
         except WireError as error:
-            return _Refused(400, "format", str(error))
+            return TurnedAway(400, "format", str(error))
         if media_pass is None:
             # A client with a key may say who calls whom; a carrier's stream is not believed that.
             said = request.query if adapter.proof == "key" else {}
@@ -126,34 +146,38 @@ class MediaSockets:
         elif (found := self._registry.find(media_pass.call_id)) is not None:
             call = found
         else:
-            return _Refused(410, "call_over", "This call is over.")
+            return TurnedAway(410, "call_over", "This call is over.")
         if isinstance(call, Busy):
-            return _Refused(503, call.code, call.sentence, {"Retry-After": "5"})
+            return TurnedAway(503, call.code, call.sentence, headers={"Retry-After": "5"})
         if isinstance(call, NoRoute):
-            return _Refused(404, "no_route", call.sentence)
-        return await self._attach(request, adapter, guest, codec, call)
+            return TurnedAway(404, "no_route", call.sentence)
+        return await self._attach(arrival, adapter, guest, codec, call)
 
     async def _attach(
-        self, request: web.Request, adapter: Adapter, guest: Guest, codec: Codec, call: Call
+        self, arrival: Arrival, adapter: Adapter, guest: Guest, codec: Codec, call: Call
     ) -> web.StreamResponse:
         with call.knocking():
-            return await self._attend(request, adapter, guest, codec, call)
+            return await self._attend(arrival, adapter, guest, codec, call)
 
     async def _attend(
-        self, request: web.Request, adapter: Adapter, guest: Guest, codec: Codec, call: Call
+        self, arrival: Arrival, adapter: Adapter, guest: Guest, codec: Codec, call: Call
     ) -> web.StreamResponse:
         began = time.monotonic()
-        socket = self._new_socket()
         tokenless = guest.media_pass is None
         welcome = self._once(adapter, codec) if tokenless and adapter.proof == "carrier" else None
         leg: CallerLeg | None = None
         heard = False
         try:
-            try:
-                await socket.prepare(request)
-            except ConnectionError:  # gone before it was answered
-                return web.Response()
-            leg = CallerLeg(socket, codec, self._server, is_welcome=welcome, steady=adapter.steady)
+            if not await arrival.open():  # gone before it was answered
+                return arrival.response
+            leg = CallerLeg(
+                arrival.hand_over(),
+                codec,
+                self._server,
+                is_welcome=welcome,
+                steady=adapter.steady,
+                until=arrival.until,
+            )
             await self._registry.attach(call, leg)
             heard = leg.crossed
         finally:
@@ -172,17 +196,7 @@ class MediaSockets:
                 last_error=None if leg is None else leg.last_error[:200],
                 seconds=f"{time.monotonic() - began:.1f}",
             )
-        return socket
-
-    def _new_socket(self) -> web.WebSocketResponse:
-        return web.WebSocketResponse(
-            timeout=self._server.close_s,
-            autoping=True,
-            heartbeat=self._heartbeat_s,
-            protocols=SUBPROTOCOLS,
-            compress=False,  # base64 audio barely shrinks; it would only cost time
-            max_msg_size=self._server.message_bytes + 1,  # aiohttp refuses a message of just this size
-        )
+        return arrival.response
 
     def _once(self, adapter: Adapter, codec: Codec) -> Callable[[], Awaitable[bool]]:
         """Check that a stream which only its upgrade's signature vouches for comes for the first time."""
@@ -195,21 +209,8 @@ class MediaSockets:
 
         return is_new
 
-    def _unknown(self, name: str) -> web.Response:
-        named = ", ".join(f"/v1/ws/{known}" for known in sorted(self._adapters))
-        if name:
-            return _sentence(404, f"There is no such adapter here; there are: {named}.")
-        return _sentence(400, f"The kind of client was not recognised; use the address of one: {named}.")
-
-
-def _recognise(request: web.Request) -> str:
-    """Name of the adapter that an upgrade without one is for; recognising grants no trust."""
-    agent = request.headers.get("User-Agent", "")
-    if "X-Twilio-Signature" in request.headers or agent.startswith("Twilio.TmeWs"):
-        return "twilio"
-    if "encoding" in request.query or "sample_rate" in request.query:
-        return "pcm"
-    return ""
+    def _named(self) -> str:
+        return ", ".join(f"/v1/ws/{known}" for known in sorted(self._adapters))
 
 
 def _sentence(status: int, sentence: str, **headers: str) -> web.Response:

@@ -150,7 +150,14 @@ class Trouble:
 
     async def pcm(self, query: str, *messages: str | bytes) -> Closed:
         """A PCM client that does something wrong."""
-        async with opened(f"{self._ws}/v1/ws/pcm{query}") as socket:
+        return await self._say(f"/v1/ws/pcm{query}", *messages)
+
+    async def stranger(self, *messages: str | bytes) -> Closed:
+        """A client of no known kind."""
+        return await self._say("/v1/ws", *messages)
+
+    async def _say(self, path: str, *messages: str | bytes) -> Closed:
+        async with opened(self._ws + path) as socket:
             async with asyncio.TaskGroup() as group:
                 ending = group.create_task(socket.listen())
                 for message in messages:
@@ -200,7 +207,9 @@ class Trouble:
             "pcm: unknown encoding": lambda: self.upgrade("/v1/ws/pcm?encoding=mp3"),
             "pcm: unknown rate": lambda: self.upgrade("/v1/ws/pcm?sample_rate=11025"),
             "unknown adapter": lambda: self.upgrade("/v1/ws/morse"),
-            "unknown client": lambda: self.upgrade("/v1/ws"),
+            "stranger: garbage": lambda: self.stranger("hello", "hello"),
+            "stranger: bare binary": lambda: self.stranger(sound, sound),
+            "stranger: says nothing": self.stranger,
             "no upgrade": lambda: self.ask("GET", "/v1/ws/pcm"),
             "webhook: unsigned": lambda: self.ask("POST", "/twilio/voice", data={"CallSid": "CA1"}),
             "webhook: GET": lambda: self.ask("GET", "/twilio/voice"),

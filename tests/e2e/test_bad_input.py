@@ -30,6 +30,9 @@ REFUSED = {
     "pcm: not JSON": "JSON objects",
     "pcm: text without events": "add events=1",
     "pcm: says nothing": "within 1 s",
+    "stranger: garbage": "not known",
+    "stranger: bare binary": "/v1/ws/pcm",
+    "stranger: says nothing": "Nothing came",
 }
 """Closed, and the words of the reason."""
 TURNED_AWAY = {
@@ -38,7 +41,6 @@ TURNED_AWAY = {
     "pcm: unknown encoding": (400, "pcm_s16le, pcm_mulaw or pcm_alaw"),
     "pcm: unknown rate": (400, "8000, 16000, 24000, 44100, 48000"),
     "unknown adapter": (404, "/v1/ws/twilio"),
-    "unknown client": (400, "/v1/ws/pcm"),
     "no upgrade": (426, "WebSocket"),
     "webhook: unsigned": (403, "without valid proof"),
     "webhook: GET": (405, "POST"),

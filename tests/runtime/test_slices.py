@@ -1,8 +1,8 @@
 import asyncio
 
-from fakes import soon, virtual
+from fakes import soon, until, virtual
 
-from gateway.runtime.slices import PAUSE_S, SLICE_BYTES, _Slices
+from gateway.runtime.slices import PAUSE_S, SLICE_BYTES, Slices
 
 QUICK_BYTES = 20 * SLICE_BYTES
 
@@ -40,9 +40,9 @@ class Protocol:
         self.held.append(False)
 
 
-def sliced() -> tuple[_Slices, Parser, Protocol]:
+def sliced() -> tuple[Slices, Parser, Protocol]:
     parser, protocol = Parser(), Protocol()
-    return _Slices(parser, protocol, QUICK_BYTES), parser, protocol
+    return Slices(parser, protocol, QUICK_BYTES), parser, protocol
 
 
 @virtual
@@ -122,3 +122,43 @@ async def test_what_follows_a_failure_is_forgotten() -> None:
     slices.feed_data(bytes(3 * SLICE_BYTES))
     await soon()
     assert len(parser.fed) == 1
+
+
+@virtual
+async def test_more_than_a_stranger_may_send() -> None:
+    """What comes past a bound is dropped, and told as a failure; what is before it is parsed."""
+    slices, parser, _ = sliced()
+    asked: list[int] = []
+
+    def is_too_much() -> bool:
+        asked.append(len(parser.fed))
+        return True
+
+    slices.bound(SLICE_BYTES + 1, is_too_much)
+    assert slices.feed_data(b"x" * SLICE_BYTES) == (False, b"")
+    assert slices.feed_data(b"y") == (False, b"")
+    assert slices.feed_data(b"z") == (True, b"")
+    assert parser.fed == [b"x" * SLICE_BYTES, b"y"]
+    assert asked == [2]
+
+
+@virtual
+async def test_a_bound_ends_a_burst() -> None:
+    """A burst is parsed up to the bound, slice by slice, and the rest of it is dropped."""
+    slices, parser, protocol = sliced()
+    slices.bound(3 * SLICE_BYTES, lambda: True)
+    slices.feed_data(b"x" * (10 * SLICE_BYTES))
+    await until(lambda: protocol.held == [True, False])
+    assert len(parser.fed) == 3
+
+
+@virtual
+async def test_a_bound_that_is_lifted() -> None:
+    """Whoever is not too much for the one that set the bound, or has it lifted, is parsed as ever."""
+    slices, parser, _ = sliced()
+    slices.bound(0, lambda: False)
+    assert slices.feed_data(b"x") == (False, b"")
+    slices.bound(1, lambda: True)
+    slices.bound(1e9)
+    assert slices.feed_data(b"yy") == (False, b"")
+    assert parser.fed == [b"x", b"yy"]

@@ -104,11 +104,9 @@ async def test_recognised_by_header(headers: dict[str, str]) -> None:
         assert house.refused == {"signature": 1}
 
 
-async def test_unknown_kind_of_client() -> None:
-    """A client that cannot be recognised, or an adapter that does not exist, is told which addresses there are."""
+async def test_unknown_adapter() -> None:
+    """Who names an adapter that does not exist is told which addresses there are."""
     async with serving() as house:
-        status, sentence = await refused(house, "/v1/ws")
-        assert (status, "/v1/ws/pcm, /v1/ws/twilio" in sentence) == (400, True)
         status, sentence = await refused(house, "/v1/ws/telegraph")
         assert (status, "/v1/ws/pcm, /v1/ws/twilio" in sentence) == (404, True)
 
