@@ -28,7 +28,7 @@ def opening(report: Report) -> Iterator[Text]:
 
 def line(done: StepReport | BurstReport) -> Text:
     """One thing that was measured."""
-    head = f"{done.over:5}  {done.system:14}"
+    head = f"{done.over:5}  {done.system:18}"
     if done.problem:
         return Text(f"{head} {_where(done)}: {done.problem}", style="yellow")
     if isinstance(done, BurstReport):
