@@ -192,21 +192,15 @@ class Adapter(Struct, frozen=True, kw_only=True):
     token_needed: Callable[[Any], bool] = lambda _settings: True
     """For carriers: whether the media socket also needs our one-time token."""
     visit: Callable[[Knock, str], Visit] | None = None
-    """For carriers: reads a proven webhook; the kind (``call``, ``after``, ``status``) is what its address stands for,
-    and the visit says what it is."""
+    """For carriers: reads a proven webhook; the kind is what its address stands for, the visit says what it is."""
     first_token: Callable[[str | bytes], str | None] | None = None
-    """For carriers whose call document may be written by hand: reads our one-time token out of a first message.
-
-    None where the token can still come in the next message, "" where this one should have had it. Raises WireError as
-    the codec would; a fatal one refuses the socket.
-    """
+    """For carriers: our one-time token in a first message; None where the next one may have it, "" where none has."""
     serial: Callable[[Knock], str] | None = None
     """For carriers whose proofs are numbered: the number of a proven webhook, which is good for that one only."""
     answer: Callable[[Invitation, Any], Document] | None = None
     """For carriers: the document that leads a call to our media socket."""
     goodbye: Callable[[str], Document | None] | None = None
-    """For carriers: the document that ends a call, after saying a sentence when one is given; None where no document
-    does it too."""
+    """For carriers: the document that ends a call, after a sentence if one is given; None where it needs none."""
     control: Callable[[Command, CallInfo, Any, float], HttpRequest | None] | None = None
     """For carriers: the request that hangs up or transfers at a Unix time; None when the settings hold no credentials."""
     marks: bool = False
