@@ -15,7 +15,6 @@ from gateway.call.conversation import (
     Conversation,
     Handlers,
 )
-from gateway.call.playback import STALL_S
 from gateway.call.wishes import read_session_update
 from gateway.commands import Forward, SendAudio, WatchdogFired
 from gateway.events import (
@@ -36,16 +35,8 @@ MOST_KEYS: Final = 32
 """Keys of one entry that are kept; the newest."""
 
 
-ASKING_S: Final = 1.5
-"""How long a carrier whose connection broke may take to come back on another one; longer, and it fell silent first."""
-
-
 class CallerEvents(Conversation):
     """A conversation that understands its caller."""
-
-    def _line_sounds(self, now: float) -> None:
-        if self._terms.steady:
-            self._ledger.sign_at = now
 
     def _call_started(self, event: CallStarted, now: float) -> None:
         if self._started:
@@ -90,14 +81,13 @@ class CallerEvents(Conversation):
         elif self._caller_up:
             self._caller_up = False
             self._return_by = now + self._terms.return_s
-            self._ledger.rewind(now, STALL_S)
+            self._ledger.line.lost_at = now
 
     def _caller_returned(self, _event: CallerReturned, now: float) -> None:
         was_up, self._caller_up = self._caller_up, True
+        self._ledger.rewind(now)
+        self._ledger.line.is_back(now, steady=self._terms.steady)
         if was_up:  # the new connection came before the old one was missed
-            self._ledger.rewind(now, ASKING_S)
-        self._line_sounds(now)
-        if was_up:
             return
         self._return_by = NEVER
         self._watch.words(now)

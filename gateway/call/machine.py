@@ -49,7 +49,7 @@ class CallMachine(CallerEvents, AgentEvents):
             return []
         if isinstance(event, CallerAudio):
             if self._terms.steady:
-                self._ledger.sign_at = now
+                self._ledger.line.sign_at = now
             if self._passes_through(event, now):
                 return [SendAudio(event.audio)]
         elif isinstance(event, ReplyAudio) and (flow := self._flows_on(event, now)):

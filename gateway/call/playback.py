@@ -13,6 +13,7 @@ from collections import deque
 from typing import Final, NamedTuple
 
 from gateway.audio import AUDIBLE_DBFS
+from gateway.call.line import NEVER, Line
 from gateway.call.sounds import MarkSent, Piece, Sound
 from gateway.commands import AnyCommand, Mark, Play, PlayClip, ReplyHeard
 
@@ -30,9 +31,8 @@ MOST_PIECES: Final = 30_000
 """Pieces that may wait, ten minutes of sound; what an agent sends beyond is never played."""
 MOST_MARKS: Final = 256
 """Marks whose return is waited for; without any return there is no use in knowing more."""
-STALL_S: Final = 0.2
-"""How long nothing may come from a far end that sounds all the time before its ear is not believed to go on."""
-NEVER: Final = float("inf")
+LOOK_AGAIN_S: Final = 0.2
+"""How often a line that has fallen silent is looked at."""
 FLOWING_PIECES: Final = 32
 """Pieces in a row that may take the short way of `flow`; what was heard meanwhile is then forgotten."""
 
@@ -77,8 +77,8 @@ class PlaybackLedger:
         self._trusts_marks = marks
         self._flowed = 0
         self._looked_at = 0.0
-        self.sign_at = NEVER
-        """When the far end last sounded; never set where it may pause."""
+        self.line = Line()
+        """What is known of the way to the caller."""
 
     # What comes in
 
@@ -105,7 +105,7 @@ class PlaybackLedger:
             or sound.is_clip
             or sound.audible_from_ms is None
             or self._flowed > FLOWING_PIECES
-            or now > self.sign_at + STALL_S
+            or self.line.is_stalled(now)
         ):
             self._flowed = 0
             return None
@@ -188,7 +188,7 @@ class PlaybackLedger:
     def lost_mark(self, now: float) -> str:
         """The mark that is so long overdue that marks are no longer believed, until one comes back."""
         if self._trusts_marks and self._open_marks and now >= self._open_marks[0].due_at + MARK_GRACE_S:
-            if now > self.sign_at + STALL_S:  # nothing comes at all: it is the line, and not the mark
+            if self.line.is_stalled(now):  # nothing comes at all: it is the line, and not the mark
                 self._open_marks[0].due_at = now
                 return ""
             self._trusts_marks = False
@@ -209,16 +209,13 @@ class PlaybackLedger:
         facts, clear = self._drop(clips, now, interrupted=False)
         return Cut(facts, clear and self._clears)
 
-    def rewind(self, now: float, silent_s: float = NEVER) -> None:
-        """The far end's buffer is gone: what was not heard of it is sent again, from where the ear stands.
-
-        A far end from which nothing had come for longer than ``silent_s`` has played what it got before that, and
-        has got nothing since.
-        """
+    def rewind(self, now: float) -> None:
+        """The caller is back and its buffer gone: what was not heard of it is sent again, from where the ear stands."""
         ear_ms = self.ear_ms(now)
-        if now > self.sign_at + silent_s:
-            got = max((p.ends_at_ms for p in self._playing if p.sent_at <= self.sign_at), default=0.0)
-            ear_ms = max(ear_ms, min(got, self._sent_ms - max(0.0, (self._dry_at - now) * 1000)))
+        if self.line.played_on(now):
+            until, end = self.line.sign_at, min(now, self.line.lost_at)
+            got_ms = max((p.ends_at_ms for p in self._playing if p.sent_at <= until), default=0.0)
+            ear_ms = max(ear_ms, min(got_ms, self._sent_ms - max(0.0, (self._dry_at - end) * 1000)))
         self._listen(ear_ms)
         self._restart(now)
 
@@ -226,7 +223,7 @@ class PlaybackLedger:
 
     def ear_ms(self, now: float) -> float:
         """Where in the stream the caller's ear stands."""
-        now = min(now, self.sign_at + STALL_S)
+        now = self.line.ear_goes_until(now)
         ear = self._sent_ms - max(0.0, (self._dry_at - now) * 1000)
         if self._trusts_marks and self._open_marks:
             ear = min(ear, self._open_marks[0].position_ms)
@@ -274,7 +271,7 @@ class PlaybackLedger:
         if self._sounds and (sound := self._sounds[0]).complete and not sound.waiting:
             heard_at = self._dry_at - (self._sent_ms - sound.ends_at_ms) / 1000
             if not capped or self._open_marks[0].position_ms > sound.ends_at_ms:
-                due.append(heard_at if heard_at > self._looked_at else self._looked_at + STALL_S)
+                due.append(heard_at if heard_at > self._looked_at else self._looked_at + LOOK_AGAIN_S)
         return min(due, default=None)
 
     # How
