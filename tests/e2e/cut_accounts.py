@@ -1,9 +1,6 @@
 """What a cut has cost: measured from what both ends sent and heard, and from the journal's clock."""
 
-from collections.abc import Iterable
-
 from cuts import VOICE, Cut
-from figures import percentile
 from msgspec import Struct
 from numbered import FRAME_BYTES, word_sound
 
@@ -26,6 +23,8 @@ class Account(Struct, frozen=True):
     """From the cut until the gateway knew; None where it never missed the agent."""
     gap_ms: float | None
     """From the cut until an agent listened again."""
+    late_ms: float
+    """How much of that was this process's own lateness."""
     goes_on: bool
     """The agent understood a turn that began after the cut, and its answer was heard to the last word."""
     repeated_ms: float
@@ -46,6 +45,7 @@ def account_of(cut: Cut) -> Account:
     return Account(
         noticed_ms=None if noticed_at is None else (noticed_at - struck_at) * 1000,
         gap_ms=None if ready_at is None else (ready_at - struck_at) * 1000,
+        late_ms=cut.lateness.lost_ms(struck_at, ready_at or noticed_at or struck_at),
         goes_on=goes_on(cut),
         repeated_ms=repeated_ms(cut),
         missing=missing,
@@ -107,7 +107,7 @@ def missing_frames(cut: Cut) -> list[int]:
     zero_at = min(session.zero_at for session in cut.persona.sessions)
     span = range(min(heard), max(heard))
     missing = [n for n in span if VOICE.is_loud(n) and n not in heard]
-    slack_s = SLACK_S + 2 * cut.result.pacing.late_max_ms / 1000
+    slack_s = SLACK_S + 2 * cut.lateness.worst_ms(*cut.story.span) / 1000
     readies = [at for at, _ in cut.story.items(AgentReady)]
 
     def was_too_old(number: int) -> bool:
@@ -135,16 +135,3 @@ def broken_utterances(cut: Cut, missing: set[int]) -> list[int]:
 def told_twice_ms(cut: Cut) -> float:
     """What sessions heard more than once."""
     return sum(len(s.frames) - len(set(s.frames)) for s in cut.persona.sessions) * FRAME_MS
-
-
-def distribution(values: Iterable[float]) -> str:
-    """Least, median, 95th and 99th percentile and most of some milliseconds, as columns."""
-    ranked = sorted(values)
-    if not ranked:
-        return f"{'never':>7}"
-    shares = (percentile(ranked, share) for share in (0.5, 0.95, 0.99))
-    return " ".join(f"{value:7.0f}" for value in (ranked[0], *shares, ranked[-1]))
-
-
-COLUMNS = f"{'min':>7} {'p50':>7} {'p95':>7} {'p99':>7} {'worst':>7}"
-"""What they are."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from counting_agent import READY_S, Persona, Stage, counting_agents
 from fault_proxy import Direction, Fault, FaultProxy, Kind
+from lateness import Lateness, watched_clock
 from live_gateway import TOKEN, LiveGateway, Story, live_gateway
 from msgspec import Struct
 from numbered import SENTENCE_MS, Voice
@@ -133,15 +134,12 @@ class Cut(Struct):
     """Requests for which the tool was run."""
     struck_at: list[float]
     """When the connection was cut; the loop's time."""
-
-
-def plan_cuts(seed: int, count: int) -> list[Case]:
-    """Deal out stages and faults evenly, and draw the rest."""
-    return [plan_cut(seed, number) for number in range(count)]
+    lateness: Lateness
+    """How late everybody was meanwhile."""
 
 
 def plan_cut(seed: int, number: int) -> Case:
-    """One of them; the same for the same seed, however many there are."""
+    """Deal out stage and fault so that all come about equally often, and draw the rest."""
     chance = random.Random(f"{seed}-{number}")  # noqa: S311 - to be repeatable
     stages = list(STAGES)
     stage = stages[number % len(stages)]
@@ -206,11 +204,13 @@ class Field:
         }
         self.networks: dict[int, FaultProxy] = {}
         self.gateway: LiveGateway
+        self.lateness = Lateness()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["Field"]:
         """Start all of it."""
         async with AsyncExitStack() as stack:
+            self.lateness = await stack.enter_async_context(watched_clock())
             agents = await stack.enter_async_context(counting_agents(self.personas.values()))
             for case in self.cases:
                 proxy = FaultProxy(agents.address(case.name))
@@ -272,7 +272,8 @@ class Field:
             ),
         ).run()
         story = await self.gateway.witness.ended(case.callee)
-        return Cut(case, result, story, persona, self.counter.ran.get(case.callee, []), struck_at)
+        ran = self.counter.ran.get(case.callee, [])
+        return Cut(case, result, story, persona, ran, struck_at, self.lateness)
 
 
 async def cut_everybody(cases: list[Case], at_once: int) -> Outcomes[Cut]:

@@ -76,6 +76,11 @@ class Story:
         return [(entry.at, entry.item) for entry in self.entries if isinstance(entry.item, kind)]
 
     @property
+    def span(self) -> tuple[float, float]:
+        """From the first entry to the last; the loop's time."""
+        return self.entries[0].at, self.entries[-1].at
+
+    @property
     def gaps(self) -> list[GapClosed]:
         """Losses of an agent that were bridged."""
         return self.facts(GapClosed)
