@@ -200,7 +200,7 @@ class Adapter(Struct, frozen=True, kw_only=True):
     answer: Callable[[Invitation, Any], Document] | None = None
     """For carriers: the document that leads a call to our media socket."""
     goodbye: Callable[[str], Document | None] | None = None
-    """For carriers: the document that ends a call, after a sentence if one is given; None where it needs none."""
+    """For carriers: the document that ends a call, after a sentence if one is given; None where it ends without."""
     control: Callable[[Command, CallInfo, Any, float], HttpRequest | None] | None = None
     """For carriers: the request that hangs up or transfers at a Unix time; None when the settings hold no credentials."""
     marks: bool = False

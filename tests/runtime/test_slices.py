@@ -1,6 +1,6 @@
 import asyncio
 
-from fakes import soon, until, virtual
+from fakes import passing, soon, until, virtual
 
 from gateway.runtime.slices import PAUSE_S, SLICE_BYTES, Slices
 
@@ -80,7 +80,7 @@ async def test_a_flood_is_parsed_slowly() -> None:
     """What goes on beyond a burst is parsed at a megabyte a second."""
     slices, parser, _ = sliced()
     slices.feed_data(bytes(100 * SLICE_BYTES))
-    await asyncio.sleep(1)
+    await passing(1)
     quick = [at for at in parser.fed_at if at == parser.fed_at[0]]
     assert len(quick) == QUICK_BYTES // SLICE_BYTES
     assert parser.fed_at[-1] - parser.fed_at[0] > 79 * PAUSE_S
@@ -106,10 +106,10 @@ async def test_a_full_queue_is_waited_for() -> None:
     slices, parser, protocol = sliced()
     protocol._reading_paused = True
     slices.feed_data(bytes(3 * SLICE_BYTES))
-    await asyncio.sleep(1)
+    await passing(1)
     assert not parser.fed
     protocol._reading_paused = False
-    await asyncio.sleep(1)
+    await passing(1)
     assert len(parser.fed) == 3
     assert protocol.held == [True, False]
 
