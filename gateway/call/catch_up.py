@@ -9,7 +9,8 @@ connection; one that begins anew, what the caller had said since the last words 
 """
 
 from collections import deque
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 from gateway.audio import AUDIBLE_DBFS, AudioFormat
 from gateway.commands import CaughtUp, SendAudio
@@ -23,10 +24,20 @@ ONSET_S: Final = 1.0
 """How long before the agent's sign the caller may have begun to speak: 0.6 s as a rule (reference: 2.2)."""
 UNNOTICED_S: Final = 1.5
 """How much of a voice without any sign of the agent a new session is told: more would be noise."""
-MOST_PASSED: Final = 3000
-"""Pieces that are remembered: half a minute of them, of 10 ms each."""
+MOST_PASSED: Final = 600
+"""Blocks that are remembered: half a minute of them, when pieces have 10 ms."""
+BLOCK: Final = 5
+"""Pieces that are remembered as one: apart they would take twice the memory."""
 LEAD_IN_MS: Final = 200.0
 """Sound before the voice that belongs to it."""
+
+
+class Block(NamedTuple):
+    """A few pieces of the same size that were passed on one after the other."""
+
+    moments: tuple[float, ...]
+    audio: bytes
+    levels: tuple[float, ...]
 
 
 class CatchUp:
@@ -36,7 +47,9 @@ class CatchUp:
         self._audio = audio
         self._waiting: deque[tuple[CallerAudio, float]] = deque()
         self._waiting_ms = 0.0
-        self._passed: deque[tuple[float, CallerAudio]] = deque(maxlen=MOST_PASSED)  # with the moment
+        self._passed: deque[Block] = deque(maxlen=MOST_PASSED)
+        self._just_passed: list[CallerAudio] = []
+        self._just_at: list[float] = []
         self._memory_s = 0.0
         self._understood_at = 0.0
         self._speaks_since: float | None = None  # by the agent's signs
@@ -52,10 +65,15 @@ class CatchUp:
 
     def passed(self, event: CallerAudio, now: float) -> None:
         """Remember a piece that was passed on, for as long as it may be wanted again."""
-        passed = self._passed
-        passed.append((now, event))
-        while passed[0][0] < now - self._memory_s:
-            passed.popleft()
+        just = self._just_passed
+        if just and len(event.audio) != len(just[0].audio):
+            self._close_block()
+        just.append(event)
+        self._just_at.append(now)
+        if len(just) == BLOCK:
+            self._close_block()
+            while self._passed[0].moments[-1] < now - self._memory_s:
+                self._passed.popleft()
 
     def speech_began(self, now: float) -> None:
         """The agent hears the caller speak."""
@@ -81,9 +99,15 @@ class CatchUp:
 
     def recall(self, newest_ms: float, now: float, *, resumed: bool) -> None:
         """Let what the agent that is back must be told again wait before what was kept, if there is a voice in it."""
+        self._close_block()
         since = self._unheard_since if resumed else min(self._unheard_since, self._unanswered_since)
-        again = [event for at, event in self._passed if at >= since]
-        self._passed = deque((one for one in self._passed if resumed and one[0] < since), MOST_PASSED)
+        pieces = [piece for block in self._passed for piece in self._pieces(block)]
+        again = [event for at, event in pieces if at >= since]
+        self._passed.clear()
+        if resumed:
+            for at, event in pieces:
+                if at < since:
+                    self.passed(event, at)
         voice = next((n for n, event in enumerate(again) if event.level >= AUDIBLE_DBFS), None)
         if not resumed:
             self._speaks_since = (
@@ -164,6 +188,20 @@ class CatchUp:
             return None
         missing_ms = max(0.0, self._waiting[0][1] - self._credit_ms)
         return self._credited_at + missing_ms / 1000 / self._rate
+
+    def _close_block(self) -> None:
+        if just := self._just_passed:
+            sound = b"".join(piece.audio for piece in just)
+            self._passed.append(Block(tuple(self._just_at), sound, tuple(piece.level for piece in just)))
+            just.clear()
+            self._just_at.clear()
+
+    @staticmethod
+    def _pieces(block: Block) -> Iterator[tuple[float, CallerAudio]]:
+        """The pieces of a block, each with the moment at which it was passed on."""
+        size = len(block.audio) // len(block.levels)
+        for n, (at, level) in enumerate(zip(block.moments, block.levels, strict=True)):
+            yield at, CallerAudio(block.audio[n * size : (n + 1) * size], level)
 
     def _ms(self, event: CallerAudio) -> float:
         return self._audio.ms(len(event.audio))
