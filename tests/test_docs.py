@@ -14,6 +14,7 @@ import pytest
 import typer
 import yaml
 from speech import hearing_needed
+from vonage_tokens import application_key, pem_of
 
 from gateway import cli
 from gateway.agents.offline import load_script
@@ -41,6 +42,8 @@ ENVIRONMENT = (
     "TWILIO_ACCOUNT_SID",
     "TWILIO_AUTH_TOKEN",
     "TWILIO_AUTH_TOKEN_NEXT",
+    "VONAGE_APPLICATION_ID",
+    "VONAGE_SIGNATURE_SECRET",
     "TALKPATH_KEY",
     "TALKPATH_KEY_NEXT",
 )
@@ -119,6 +122,7 @@ def test_configurations_and_scripts_in_the_pages_load(block: Block, tmp_path: Pa
         assert load_script(yaml.safe_load(block.text)).grammar
         return
     shutil.copytree(ROOT / "examples" / "plugins.d", tmp_path / "plugins.d")
+    (tmp_path / "vonage.pem").write_text(pem_of(application_key()))
     file = tmp_path / "gateway.yaml"
     file.write_text(block.text)
     assert load_settings(file).routes

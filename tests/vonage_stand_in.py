@@ -33,6 +33,7 @@ class StandIn:
         self.document: Any = None
         self.answer_type = "application/json"
         self.answer_statuses: list[int] = []
+        self.refuses = False
         self.following: list[Any] = []
         """Documents with which the end of a media socket is answered, in order; none afterwards."""
         self.calls: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
@@ -62,10 +63,10 @@ class StandIn:
 
     async def answer(self, request: web.Request) -> web.Response:
         body = await request.read()
-        claims = proven(request)
         fields = json.loads(body) if body else dict(request.query)
-        if request.path == "/refused":
+        if self.refuses:
             return web.Response(status=403, text="This request came without valid proof of who sent it.")
+        claims = proven(request)
         if request.path == "/vonage/answer":
             self.calls.append((request.method, fields, claims))
             if self.answer_statuses and (status := self.answer_statuses.pop(0)) != 200:

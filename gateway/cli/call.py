@@ -13,20 +13,19 @@ import msgspec
 import typer
 from typer.core import TyperCommand
 
+from gateway.cli.callers import Line, SimulatedCaller, check_options, make_caller
 from gateway.cli.printing import Output
 from gateway.cli.refusing import print_json, refuse, refuse_configuration
 from gateway.errors import ConfigError, PluginError
-from gateway.runtime.config import DEFAULT_FILE, VARIABLE, development_secret, load_settings
-from gateway.settings import Secrets, Settings
-from gateway.simulate import CallResult, CallScript, PcmCaller, TwilioCaller, Utterance
+from gateway.runtime.config import DEFAULT_FILE, VARIABLE, load_settings
+from gateway.settings import Settings
+from gateway.simulate import CallResult, CallScript, Utterance
 from gateway.simulate.phone import record_wav
 from gateway.simulate.report import note_line, summary, tables
 from gateway.simulate.result import Note
-from gateway.simulate.twilio import DEFAULT_CALLEE, DEFAULT_CALLER
 from gateway.simulate.voice import VoiceError, keys, recording, sentence
 
 _ORDER: Final = "talkpath.call.order"
-_LATER: Final = {"vonage", "browser"}
 
 
 class OrderedCommand(TyperCommand):
@@ -94,13 +93,16 @@ class Spoken(msgspec.Struct, frozen=True):
 
 
 Url = Annotated[str, typer.Argument(help="The gateway, such as http://127.0.0.1:8080; a path in it is kept.")]
-As = Annotated[str, typer.Option("--as", help="Which caller to be: twilio or pcm.", metavar="twilio|pcm")]
+As = Annotated[
+    str,
+    typer.Option("--as", help="Which caller to be: twilio, vonage or pcm.", metavar="twilio|vonage|pcm"),
+]
 Config = Annotated[Path | None, typer.Option(help="The gateway's gateway.yaml, for the carrier's secrets.")]
 Audio = Annotated[
     list[str] | None, typer.Option(help="WAV file to say, or the name of a shipped one; repeatable.")
 ]
 Say = Annotated[list[str] | None, typer.Option(help="Text to say with flite or espeak-ng; repeatable.")]
-Dtmf = Annotated[list[str] | None, typer.Option(help="Keys to press (twilio); repeatable.")]
+Dtmf = Annotated[list[str] | None, typer.Option(help="Keys to press (twilio, vonage); repeatable.")]
 BargeIn = Annotated[
     list[float] | None,
     typer.Option(help="The next utterance talks over the agent, this many seconds after it is heard."),
@@ -113,13 +115,6 @@ SampleRate = Annotated[int, typer.Option(help="pcm: 8000, 16000, 24000, 44100 or
 Encoding = Annotated[str, typer.Option(help="pcm: pcm_s16le, pcm_mulaw or pcm_alaw.")]
 Events = Annotated[bool, typer.Option(help="pcm: ask for the conversation's events.")]
 Key = Annotated[str | None, typer.Option(help="pcm: a gateway key.")]
-_PCM_ONLY: Final = {
-    "sample_rate": "--sample-rate",
-    "encoding": "--encoding",
-    "events": "--events or --no-events",
-    "key": "--key",
-}
-"""Options that mean nothing to Twilio, as they are named on the command line."""
 MaxSeconds = Annotated[float, typer.Option(help="Hang up at the latest after this.", min=0.1)]
 
 
@@ -146,7 +141,7 @@ def call(
     """Call a gateway as a phone or a PCM client would; show what was said, what was heard and how late.
 
     Utterances are said in the order in which they are given, each when the agent has finished its reply to the
-    one before; after the last answer the caller hangs up. A Twilio caller hears sound only, as a telephone does,
+    one before; after the last answer the caller hangs up. A carrier's caller hears sound only, as a telephone does,
     so what was understood and said is printed for pcm alone. Exit code 0: the agent was heard; 1: it was not, the
     call failed, or nobody reads what is printed; 2: wrong usage.
 
@@ -160,13 +155,8 @@ def call(
         settings = _settings(config)
         spoken = Spoken(order, audio or [], say or [], dtmf or [], barge_in_after or [])
         plan["script"] = CallScript(utterances=spoken.utterances(), max_s=max_seconds)
-        if as_ == "twilio":
-            plan |= {"caller": caller or DEFAULT_CALLER, "callee": callee or DEFAULT_CALLEE}
-            plan |= _twilio_account(settings)
-        else:
-            plan |= {"caller": caller, "callee": callee, "key": key or _gateway_key(settings)}
-            plan |= {"rate_hz": sample_rate, "encoding": encoding, "events": events}
-        one = TwilioCaller(url, **plan) if as_ == "twilio" else PcmCaller(url, **plan)
+        line = Line(caller, callee, sample_rate, encoding, events, key)
+        one = make_caller(as_, url, settings, line, plan)
     except (ConfigError, PluginError) as error:
         refuse_configuration("call", config, error, as_json=json)
     except (VoiceError, ValueError, OSError) as error:
@@ -180,7 +170,7 @@ def _show(console: Output, note: Note) -> None:
         console.print(note_line(note))
 
 
-async def _run(one: TwilioCaller | PcmCaller) -> CallResult:
+async def _run(one: SimulatedCaller) -> CallResult:
     """Make the call; a first interrupt from the keyboard hangs up."""
     loop = asyncio.get_running_loop()
 
@@ -200,15 +190,7 @@ def _check_usage(
     Raises:
         ValueError: in one sentence.
     """
-    if as_ not in ("twilio", "pcm"):
-        known = "is not there yet" if as_ in _LATER else "is no caller we know"
-        raise ValueError(f"--as {as_} {known}; use --as twilio or --as pcm")
-    if as_ == "pcm" and "dtmf" in given:
-        raise ValueError("the pcm dialect has no keys to press; leave --dtmf out or use --as twilio")
-    if as_ == "twilio":
-        for name in given:
-            if name in _PCM_ONLY:
-                raise ValueError(f"{_PCM_ONLY[name]} is for pcm callers only; leave it out or use --as pcm")
+    check_options(as_, given)
     if not all(0 <= seconds < math.inf for seconds in barge_in_after):
         raise ValueError(
             "--barge-in-after takes seconds, 0 or more: how long the agent is heard before it is talked over"
@@ -226,36 +208,9 @@ def _settings(config: Path | None) -> Settings | None:
     return load_settings(config)
 
 
-def _twilio_account(settings: Settings | None) -> dict[str, Any]:
-    """Who signs, with what, for which public address.
-
-    Raises:
-        ValueError: when there is no secret to sign with.
-    """
-    if settings is None:
-        return {"token": development_secret()}
-    twilio = settings.adapters.get("twilio")
-    tokens: Secrets = getattr(twilio, "auth_token", ())
-    if not tokens:
-        raise ValueError(
-            "the configuration has no adapters.twilio.auth_token; set it, as Twilio signs its calls with it"
-        )
-    account: dict[str, Any] = {"token": tokens[0].reveal(), "public_url": settings.server.public_url or None}
-    if account_sid := getattr(twilio, "account_sid", ""):
-        account["account_sid"] = account_sid
-    return account
-
-
-def _gateway_key(settings: Settings | None) -> str | None:
-    """The first configured gateway key that may connect."""
-    keys_there = settings.access.keys if settings else ()
-    allowed = (one for one in keys_there if "connect" in one.may and one.key)
-    return next((one.key[0].reveal() for one in allowed), None)
-
-
 def _hint(as_: str, config: Path | None, result: CallResult) -> str:
     """What may mend a refusal."""
-    if as_ == "twilio" and config is None and result.refused_status == HTTPStatus.FORBIDDEN:
+    if as_ != "pcm" and config is None and result.refused_status == HTTPStatus.FORBIDDEN:
         return "; give the gateway's own configuration with --config, as it has the secret to sign with"
     return ""
 

@@ -57,13 +57,13 @@ class RestRequest(msgspec.Struct, frozen=True):
 class VonageRest:
     """The API as an async context manager; ``url`` is what the gateway is configured with as ``rest``."""
 
-    def __init__(self, application_id: str = "app-of-a-test") -> None:
+    def __init__(self, application_id: str = "app-of-a-test", key: rsa.RSAPrivateKey | None = None) -> None:
         self.application_id = application_id
         self.url = ""
         self.requests: list[RestRequest] = []
         self.failing_next: list[int] = []
         """HTTP statuses with which the next requests fail, in order."""
-        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._key = key or rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._calls: dict[str, LiveCall] = {}
         self._runner: web.AppRunner | None = None
 

@@ -6,11 +6,13 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import typer
+import vonage_stand_in
 from twilio_stand_in import TOKEN, Handler, StandIn, greet_and_close, greet_and_listen, serving
 from typer.testing import CliRunner, Result
 from websockets.sync.server import ServerConnection, serve
@@ -20,6 +22,7 @@ from gateway.cli.call import COMMAND_CLASS, Spoken, call
 from gateway.simulate.ear import audible_extent
 from gateway.simulate.voice import VoiceError, keys, recording, sentence
 
+G = TypeVar("G")
 CONFIG = f"""
 server: {{public_url: "https://voice.example.com"}}
 adapters:
@@ -30,13 +33,15 @@ access:
 
 
 @contextmanager
-def in_background(stand_in: StandIn) -> Iterator[StandIn]:
+def in_background(stand_in: AbstractAsyncContextManager[G]) -> Iterator[G]:
     """Serve from a thread of its own, as the command runs the loop of this one."""
     ready, done = threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
+    opened: list[G] = []
 
     async def serve_until_done() -> None:
-        async with serving(stand_in):
+        async with stand_in as gateway:
+            opened.append(gateway)
             ready.set()
             await done.wait()
 
@@ -44,7 +49,7 @@ def in_background(stand_in: StandIn) -> Iterator[StandIn]:
     thread.start()
     assert ready.wait(10)
     try:
-        yield stand_in
+        yield opened[0]
     finally:
         loop.call_soon_threadsafe(done.set)
         thread.join(10)
@@ -74,7 +79,7 @@ def test_a_twilio_call_is_printed_and_recorded(tmp_path: Path) -> None:
     """With a configuration the call is signed for its public address; what was heard is printed and recorded."""
     Path("gateway.yaml").write_text(CONFIG)
     record = tmp_path / "call.wav"
-    with in_background(public_stand_in(greet_and_close)) as gateway:
+    with in_background(serving(public_stand_in(greet_and_close))) as gateway:
         result = run(gateway.url, "--as", "twilio", "--record", str(record), "--callee", "+15550004444")
     assert result.exit_code == 0, result.output
     assert all(proven for _, _, proven in gateway.requests)
@@ -92,7 +97,7 @@ def test_a_twilio_call_is_printed_and_recorded(tmp_path: Path) -> None:
 def test_json_is_one_document_and_nothing_else() -> None:
     """With --json the whole of stdout is one JSON document with the measurements."""
     Path("other.yaml").write_text(CONFIG)
-    with in_background(public_stand_in(greet_and_listen)) as gateway:
+    with in_background(serving(public_stand_in(greet_and_listen))) as gateway:
         result = run(
             gateway.url,
             "--as",
@@ -129,16 +134,16 @@ def test_a_configuration_that_cannot_be_used_is_named_with_its_problems() -> Non
     assert (ran.exit_code, ran.stderr) == (2, "")
     document = json.loads(ran.stdout)
     assert (document["ok"], document["source"], len(document["problems"])) == (False, "bad.yaml", 2)
-    ran = run("http://127.0.0.1:1", "--as", "vonage", "--json")
+    ran = run("http://127.0.0.1:1", "--as", "browser", "--json")
     assert json.loads(ran.stdout) == {
         "ok": False,
-        "problems": ["--as vonage is not there yet; use --as twilio or --as pcm"],
+        "problems": ["--as browser is not there yet; use --as twilio, --as vonage or --as pcm"],
     }
 
 
 def test_an_unheard_agent_and_a_refused_call_exit_with_1() -> None:
     """The development secret signs where nothing is configured; a refusal is told on stderr in the gateway's words."""
-    with in_background(StandIn()) as gateway:
+    with in_background(serving(StandIn())) as gateway:
         refused = run(gateway.url + "/refused", "--as", "twilio")
         gateway.voice_document = "<Response><Hangup/></Response>"
         unheard = run(gateway.url, "--as", "twilio")
@@ -174,7 +179,7 @@ def test_a_pcm_call_presents_the_configured_key() -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("--as", "vonage"), "is not there yet"),
+        (("--as", "browser"), "is not there yet"),
         (("--as", "pigeon"), "is no caller"),
         (("--as", "pcm", "--dtmf", "1"), "no keys to press"),
         (("--as", "twilio", "--dtmf", "1x"), "cannot be pressed"),
@@ -195,6 +200,7 @@ def test_a_pcm_call_presents_the_configured_key() -> None:
         (("--as", "twilio", "--sample-rate", "16000"), "--sample-rate is for pcm callers only"),
         (("--as", "twilio", "--encoding", "pcm_alaw"), "--encoding is for pcm callers only"),
         (("--as", "twilio", "--no-events"), "--no-events is for pcm callers only"),
+        (("--as", "vonage", "--sample-rate", "16000"), "--sample-rate is for pcm callers only"),
         (("--as", "pcm", "--say", " "), "empty text"),
         (("--as", "pcm", "--sample-rate", "11025"), "no rate"),
         (("--as", "pcm", "--record", "missing/call.wav"), "cannot be written"),
@@ -213,7 +219,7 @@ def test_wrong_usage_exits_with_2_and_one_sentence(arguments: tuple[str, ...], c
 def test_an_address_that_is_none_is_wrong_usage() -> None:
     """An address that cannot be dialled is refused in a sentence before anything is, as either caller."""
     for url in ("ftp://127.0.0.1", "http://127.0.0.1:99999", "http://127.0.0.1:abc"):
-        for caller in ("twilio", "pcm"):
+        for caller in ("twilio", "vonage", "pcm"):
             result = run(url, "--as", caller)
             assert result.exit_code == 2
             assert "no address of a gateway" in result.stderr
@@ -223,7 +229,7 @@ def test_an_address_that_is_none_is_wrong_usage() -> None:
 def test_a_forbidden_call_is_told_of_the_option_for_secrets() -> None:
     """Where no configuration was named, 403 may mean another secret, and the option for it is named."""
     Path("own.yaml").write_text(CONFIG)
-    with in_background(StandIn()) as gateway:
+    with in_background(serving(StandIn())) as gateway:
         guessed = run(gateway.url + "/refused", "--as", "twilio")
         named = run(gateway.url + "/refused", "--as", "twilio", "--config", "own.yaml")
     assert ".; " not in guessed.stderr
@@ -237,12 +243,44 @@ def test_the_help_says_that_a_telephone_prints_no_words() -> None:
     assert "hears sound only" in (call.__doc__ or "")
 
 
-def test_a_configuration_without_twilios_token_is_wrong_usage() -> None:
+@pytest.mark.parametrize(
+    ("caller", "key"),
+    [("twilio", "adapters.twilio.auth_token"), ("vonage", "adapters.vonage.signature_secret")],
+)
+def test_a_configuration_without_the_carriers_secret_is_wrong_usage(caller: str, key: str) -> None:
     """There is nothing to sign with, and that is said."""
     Path("gateway.yaml").write_text("adapters: {pcm: {}}\n")
-    result = run("http://127.0.0.1:9", "--as", "twilio")
+    result = run("http://127.0.0.1:9", "--as", caller)
     assert result.exit_code == 2
-    assert "adapters.twilio.auth_token" in result.stderr
+    assert f"has no {key}; set it, as {caller.capitalize()} signs its calls with it" in result.stderr
+
+
+def test_a_vonage_call_is_proven_with_the_configured_secret() -> None:
+    """The first secret signs for the configured application and account, and the public address is named."""
+    Path("gateway.yaml").write_text(
+        'server: {public_url: "https://voice.example.com"}\n'
+        f'adapters: {{vonage: {{application_id: app-7, api_key: key-7, signature_secret: ["{vonage_stand_in.SECRET}", older]}}}}\n'
+    )
+    stand_in = vonage_stand_in.StandIn(vonage_stand_in.greet_and_close)
+    stand_in.public_url = "https://voice.example.com"
+    with in_background(vonage_stand_in.serving(stand_in)):
+        result = run(stand_in.url, "--as", "vonage", "--callee", "+447700900001")
+    assert result.exit_code == 0, result.output
+    ((_, fields, claims),) = stand_in.calls
+    assert fields["to"] == "447700900001"
+    assert (claims["application_id"], claims["api_key"]) == ("app-7", "key-7")
+    assert "the document says: connect" in result.stdout
+
+
+def test_a_refused_vonage_call_exits_with_1() -> None:
+    """The development secret signs where nothing is configured, and the option for another one is named."""
+    stand_in = vonage_stand_in.StandIn()
+    stand_in.refuses = True
+    with in_background(vonage_stand_in.serving(stand_in)):
+        refused = run(stand_in.url, "--as", "vonage")
+    assert refused.exit_code == 1
+    assert "; give the gateway's own configuration with --config" in refused.stderr
+    assert refused.stderr.count("\n") == 1
 
 
 def test_utterances_keep_the_order_of_the_options() -> None:
@@ -291,7 +329,7 @@ def test_keys_of_a_telephone_are_accepted() -> None:
 
 def test_a_recording_is_stereo_pcm(tmp_path: Path) -> None:
     """What read_wav reads back is the left channel at the line's rate."""
-    with in_background(StandIn(greet_and_close)) as gateway:
+    with in_background(serving(StandIn(greet_and_close))) as gateway:
         run(gateway.url, "--as", "twilio", "--record", str(tmp_path / "a.wav"))
     audio_format, left = read_wav((tmp_path / "a.wav").read_bytes())
     assert audio_format == PCM_8K

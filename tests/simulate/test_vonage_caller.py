@@ -282,11 +282,12 @@ async def test_what_stands_behind_the_socket_is_warned_about() -> None:
 async def test_a_refused_call_says_why() -> None:
     """A refusal has the gateway's words, and the call never began."""
     async with serving(StandIn()) as gateway:
-        result = await call_vonage(gateway.url + "/refused", secret=SECRET, clock=Clock(FAST))
+        gateway.refuses = True
+        result = await dial(gateway)
         assert result.end_reason == "refused"
         assert result.refused_status == 403
         assert "without valid proof" in (result.failure or "")
-        gateway.answer_type = "text/html"
+        gateway.refuses, gateway.answer_type = False, "text/html"
         result = await dial(gateway)
     assert "text/html, not application/json" in (result.failure or "")
 
