@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from typer.models import ArgumentInfo, OptionInfo
 
 from gateway import cli, commands, events
+from gateway.adapters import detect
 from gateway.agents.voice_agent_errors import CLOSES, CODES
 from gateway.simulate.faults import fault_table
 
@@ -53,6 +54,8 @@ def _tables() -> dict[str, Callable[[], str]]:
         "facts": lambda: _vocabulary(commands, commands.Fact),
         "error codes": _error_codes,
         "close codes": _close_codes,
+        "signs of clients": _signs,
+        "clients that stay unknown": _unknown,
     }
 
 
@@ -160,6 +163,21 @@ def _close_codes() -> str:
         for code, rule in CLOSES.items()
     ]
     return _table(("code", "opening", "resuming", "live", "counts as", "source"), rows)
+
+
+def _signs() -> str:
+    """A row per sign, in the order in which they are looked for."""
+    rows = [
+        (where, sign.look, sign.adapter or f"{sign.stranger}: refused", f"`{sign.why}`")
+        for where, signs in (("upgrade", detect.UPGRADE_SIGNS), ("message", detect.MESSAGE_SIGNS))
+        for sign in signs
+    ]
+    return _table(("seen in", "sign", "means", "`why`"), rows)
+
+
+def _unknown() -> str:
+    found = (detect.NOTHING, detect.UNKNOWN, detect.BINARY, detect.CONNECTED, detect.CONTRADICTION)
+    return _table(("`why`", "reason of the close"), ((f"`{one.why}`", one.sentence) for one in found))
 
 
 def main() -> None:

@@ -1,13 +1,17 @@
 """One-time tokens that hand-written documents bring in the first message instead of the address."""
 
 import asyncio
+import importlib.util
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import ModuleType
+from xml.etree.ElementTree import fromstring
 
 import aiohttp
 import pytest
 from msgspec import Struct
-from serving import LIMIT_S, House, until
+from serving import LIMIT_S, TOKEN, House, until
 from unified import (
     ADAPTERS,
     QUICK,
@@ -25,12 +29,13 @@ from unified import (
     vonage_token,
     vonage_words,
 )
+from vonage_tokens import SECRET
 
 from gateway.adapters.twilio_http import TwilioSettings
 from gateway.contracts import MediaPass
 from gateway.events import CallerAudio
 from gateway.server.door import NOT_LET_IN
-from gateway.settings import Secret
+from gateway.settings import LimitSettings, Secret
 
 NO_PROOF = (1008, NOT_LET_IN.strip())
 
@@ -240,3 +245,56 @@ async def test_the_path_decides_where_both_have_a_token() -> None:
             message = await socket.receive(timeout=LIMIT_S)
             assert message.type is aiohttp.WSMsgType.TEXT
         assert heard_sound(house)
+
+
+def example() -> ModuleType:
+    """The example that answers webhooks with documents of its own."""
+    path = Path(__file__).parents[2] / "examples" / "own_documents.py"
+    spec = importlib.util.spec_from_file_location("own_documents", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+async def test_own_twiml_of_the_example() -> None:
+    """The example's TwiML speaks first, then leads to the unified address with the token as a parameter."""
+    form = {"CallSid": "CA7", "From": "+14155555309", "To": "+33123456789"}
+    async with unified_house() as house:
+        written = await asyncio.to_thread(example().twiml, house.url, form, TOKEN)
+        document = fromstring(written)  # noqa: S314 - our own
+        (say, connect), stream = document, document[1][0]
+        assert (say.tag, connect.attrib["action"]) == ("Say", f"{house.url}/twilio/after")
+        url, given = stream.attrib["url"], stream[0].attrib
+        assert (url, given["name"]) == (unified(house), "token")
+        async with opened(house, url, *twilio_words(given["value"], "CA7"), **signed(url)):
+            await until(lambda: house.runners and started(house))
+            assert started(house)[0].info.caller == "+14155555309"
+
+
+async def test_own_ncco_of_the_example() -> None:
+    """The example's NCCO speaks first, then leads to the unified address with the token as a header field."""
+    call = {"uuid": "call-7", "from": "447700900000", "to": "33123456789", "conversation_uuid": "CON-1"}
+    async with unified_house() as house:
+        talk, connect = json.loads(await asyncio.to_thread(example().ncco, house.url, call, SECRET))
+        (endpoint,) = connect["endpoint"]
+        assert (talk["action"], endpoint["uri"]) == ("talk", unified(house))
+        first = {
+            "event": "websocket:connected",
+            "content-type": endpoint["content-type"],
+            **endpoint["headers"],
+        }
+        async with opened(house, endpoint["uri"], json.dumps(first), **jwt()):
+            await until(lambda: house.runners and started(house))
+            assert started(house)[0].info.caller == "+447700900000"
+
+
+async def test_the_example_hands_on_what_a_full_gateway_says() -> None:
+    """Where the gateway has no room, its own words are the answer."""
+    form = {"CallSid": "CA7", "From": "+14155555309", "To": "+33123456789"}
+    call = {"uuid": "call-7", "from": "447700900000", "to": "33123456789"}
+    async with unified_house(all_adapters(limits=LimitSettings(calls=1))) as house:
+        await twilio_token(house)
+        assert "busy" in await asyncio.to_thread(example().twiml, house.url, form, TOKEN)
+        assert "busy" in await asyncio.to_thread(example().ncco, house.url, call, SECRET)
