@@ -15,6 +15,7 @@ from gateway.audio import PCM_24K, AudioFormat
 
 MICROPHONE_FORMAT = AudioFormat("pcm16", 48_000)
 LIMIT_MS = 10_000.0
+CHROMIUM = "/usr/bin/chromium"
 
 _EAR = """
 // Hears what goes to the loudspeaker: a second wire from the playback worklet, into an array.

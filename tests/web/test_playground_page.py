@@ -80,7 +80,7 @@ async def test_what_is_typed_is_said_to_the_agent(browser: Browser) -> None:
         await shown.find("#text").fill("what are your opening hours")
         await shown.page.keyboard.press("Enter")
         asked = await socket.until("reply.create")
-        assert asked["instructions"].endswith(": what are your opening hours")
+        assert asked["instructions"].startswith('The caller typed: "what are your opening hours"')
         await shown.sees(".line.you .words", "what are your opening hours")
         assert await shown.find("#text").input_value() == ""
         await socket.reply("r1", "From nine to six.")

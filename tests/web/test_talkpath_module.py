@@ -36,9 +36,16 @@ SITE = """<!doctype html><title>A shop</title><link rel="icon" href="data:,"><bu
   for (const name of ["state", "user", "tool", "problem", "agent"]) call.on(name, (it) => told.push([name, it]));
   document.querySelector("button").onclick = () => call.connect();
 </script>"""
-AT_48_KHZ = """
+OF_ANOTHER_RATE = """
+  // As in a browser that connects no microphone to a context of another rate than its own.
   const Native = AudioContext;
-  window.AudioContext = class extends Native { constructor(given) { super({ ...given, sampleRate: 48000 }); } };
+  window.AudioContext = class extends Native {
+    constructor(given) { super({ ...given, sampleRate: given.sampleRate ?? 48000 }); }
+    createMediaStreamSource(stream) {
+      if (this.sampleRate !== 48000) throw new DOMException("different rates", "NotSupportedError");
+      return super.createMediaStreamSource(stream);
+    }
+  };
 """
 
 
@@ -148,7 +155,7 @@ async def test_an_interruption_is_silent_at_once(browser: Browser) -> None:
         assert abs(last_ms - first_ms - stopped["ms"]) < 40, "what it says was played is what was played"
 
 
-@pytest.mark.parametrize("script", ["", AT_48_KHZ], ids=["24 kHz", "48 kHz"])
+@pytest.mark.parametrize("script", ["", OF_ANOTHER_RATE], ids=["24 kHz", "48 kHz"])
 async def test_sound_is_played_whole_at_every_rate_of_the_device(browser: Browser, script: str) -> None:
     """Sound that comes unevenly is played evenly, at its pitch, to its end, and the end is told to the millisecond."""
     async with stage() as played, window(browser, played.url, script=script) as shown:
@@ -181,19 +188,19 @@ async def test_resampling_is_clean(browser: Browser) -> None:
       const told = [];
       for (const [from, to] of [[48000, 24000], [44100, 24000], [24000, 44100], [24000, 48000], [24000, 24000]]) {
         const resampler = new Resampler(from, to);
-        const sine = new Float32Array(from).map((_, at) => Math.sin((2 * Math.PI * 1000 * at) / from) / 2);
+        const sine = new Float32Array(from / 2).map((_, at) => Math.sin((2 * Math.PI * 1000 * at) / from) / 2);
         const made = [];
-        for (let at = 0; at < from; at += 128) made.push(...resampler.push(sine.subarray(at, at + 128)));
+        for (let at = 0; at < from / 2; at += 128) made.push(...resampler.push(sine.subarray(at, at + 128)));
         told.push({ to, made });
       }
-      const high = new Float32Array(48000).map((_, at) => Math.sin((2 * Math.PI * 15000 * at) / 48000) / 2);
+      const high = new Float32Array(9600).map((_, at) => Math.sin((2 * Math.PI * 15000 * at) / 48000) / 2);
       return [told, [...new Resampler(48000, 24000).push(high)]];
     }"""
     async with stage() as played, window(browser, played.url) as shown:
         results, folded = await shown.page.evaluate(code)
     for result in results:
         made, rate_hz = np.array(result["made"]), result["to"]
-        assert abs(len(made) - rate_hz) < 64
+        assert abs(len(made) - rate_hz / 2) < 64
         middle = made[1000:-1000]
         at = np.arange(len(middle)) * 2 * np.pi * 1000 / rate_hz
         basis = np.stack([np.sin(at), np.cos(at)], axis=1)

@@ -92,7 +92,8 @@ export class Conversation {
     const words = line.querySelector(".words");
     words.replaceChildren(heardText, heardText && unheardText ? " " : "");
     const isCut = reply.state === "interrupted" && unheardText !== "";
-    if (isCut) words.append(made("span", "unseen", "Not heard: "), made("del", "", unheardText), made("span", "tag", "you interrupted"));
+    const why = reply.cutBy === "end" ? "the call ended" : "you interrupted";
+    if (isCut) words.append(made("span", "unseen", "Not heard: "), made("del", "", unheardText), made("span", "tag", why));
     else if (unheardText) words.append(made("span", "later", unheardText));
     if (reply.state !== "speaking" && line.dataset.told !== reply.state) {
       line.dataset.told = reply.state;
@@ -141,9 +142,9 @@ export class Conversation {
       parts.append(part);
     }
     bar.setAttribute("aria-hidden", "true");
-    const name = turn.number === 0 ? "to the first word" : turn.typed ? "from Send to answer" : "from silence to answer";
-    latency.append(bar, made("strong", "", whole(turn.totalMs)), made("span", "unseen", name), parts);
-    latency.title = `${whole(turn.totalMs)} ${name}`;
+    const total = made("span", "", turn.number === 0 ? "first word after " : "answered after ");
+    total.append(made("strong", "", whole(turn.totalMs)));
+    latency.append(bar, total, parts);
     line.append(latency);
     this._scaleMs = Math.max(this._scaleMs, turn.totalMs);
     for (const piece of this._lines.querySelectorAll(".bar span")) {

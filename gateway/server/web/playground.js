@@ -12,6 +12,7 @@ const at = (id) => document.getElementById(id);
 const conversation = new Conversation(at("lines"), at("empty"), at("spoken"));
 const QUIETEST_DBFS = -60;
 const NO_MICROPHONE = new Set(["microphone_refused", "microphone_missing", "microphone_busy"]);
+const AGAIN = new Set(["unreachable", "at_capacity", "not_resumed", "session_expired", "agent_failed", "not_ready"]);
 const MILD = new Set(["agent_warned", "connection_lost", "microphone_lost", "sound_blocked"]);
 const DOORS = {
   closed:
@@ -101,11 +102,11 @@ function live(resumed) {
 /** @param {string} reason */
 function ended(reason) {
   const lasted = liveAt === 0 ? "" : ` after ${clock(performance.now() - liveAt)}`;
-  if (reason === "failed") show("failed", liveAt === 0 ? "No call" : "Call failed", liveAt === 0 ? "It could not be started; the red line says why." : `It ended${lasted}; the red line says why.`);
+  if (reason === "failed") show("failed", lasted ? "Call failed" : "No call", `${lasted ? `It ended${lasted}` : "It could not be started"}. The red message says why.`);
   else if (reason === "agent_hung_up") show("ended", "Call ended", `The agent hung up${lasted}.`);
   else show("ended", "Call ended", lasted ? `You hung up${lasted}.` : "You cancelled it.");
   if (reason !== "failed") clearProblem();
-  if (liveAt !== 0) conversation.note(at("hint").textContent);
+  if (lasted) conversation.note(reason === "failed" ? `The call ended${lasted}.` : at("hint").textContent);
   conversation.announce(`${at("state").textContent}. ${at("hint").textContent}`);
   liveAt = 0;
   at("clock").hidden = true;
@@ -125,6 +126,7 @@ function showProblem({ code, sentence, detail }) {
   const actions = made("div");
   if (NO_MICROPHONE.has(code)) actions.append(action("Start without a microphone", () => start(false)));
   if (code === "unauthorized" && !at("token-field").hidden) actions.append(action("Enter a token", () => at("token").focus()));
+  if (AGAIN.has(code)) actions.append(action("Start a new call", () => start(true)));
   if (MILD.has(code) && code !== "connection_lost") actions.append(action("Dismiss", clearProblem));
   if (actions.childElementCount > 0) box.append(actions);
   box.hidden = false;
@@ -149,6 +151,7 @@ function clearProblem() {
 /** @param {boolean} withMicrophone */
 function start(withMicrophone) {
   if (isOn() || door in DOORS) return;
+  if (document.activeElement?.closest("#problem")) at("start").focus(); // its button goes away
   clearProblem();
   conversation.clear();
   running.clear();

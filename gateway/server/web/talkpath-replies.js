@@ -36,6 +36,10 @@ export class Reply {
     this.playedMs = 0;
     /** Whether the agent has said that no more comes. */
     this.isDone = false;
+    /** Who cut it off: the caller, or the end of the call; empty when it was heard to its end. */
+    this.cutBy = /** @type {"" | "caller" | "end"} */ ("");
+    /** When its first sound came. */
+    this.arrivedAt = 0;
     this._baseMs = 0; // played on connections before this one
     this._isFinal = false;
   }
@@ -101,9 +105,15 @@ export class Reply {
     if (this.state === "heard") for (const word of this.words) word.heard = true;
   }
 
-  /** It was cut off. @param {number} [heardMs] where, as the gateway knows it */
-  interrupt(heardMs) {
+  /**
+   * It was cut off.
+   *
+   * @param {"caller" | "end"} cutBy
+   * @param {number} [heardMs] where, as the gateway knows it
+   */
+  interrupt(cutBy, heardMs) {
     this.state = "interrupted";
+    this.cutBy = cutBy;
     if (heardMs !== undefined) {
       this.playedMs = heardMs;
       this._isFinal = true;

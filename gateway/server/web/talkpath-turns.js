@@ -14,7 +14,7 @@ const ABOVE_NOISE_DB = 12;
  * @property {boolean} typed whether the caller wrote
  * @property {number} endpointMs from the caller's last sound until the agent took the turn; for the greeting, the
  *   time to connect
- * @property {number} agentMs the agent's own time until its first audible sound arrived
+ * @property {number} agentMs until its first audible sound was there, without the tools; silence in front is its own
  * @property {number} toolMs during which tools ran
  * @property {number} soundMs from that arrival until the ear: jitter buffer and device
  * @property {number} totalMs
@@ -69,10 +69,10 @@ export class Turns {
     if (tool !== undefined) tool.until = performance.now();
   }
 
-  /** The first audible sound of a reply has come. @param {string} replyId */
-  arrived(replyId) {
+  /** The first audible sound of a reply has come, and would be heard at once if nothing stood between. @param {string} replyId @param {number} at */
+  arrived(replyId, at) {
     if (this._open === undefined || this._open.arrivedAt !== 0) return;
-    this._open.arrivedAt = performance.now();
+    this._open.arrivedAt = at;
     this._open.replyId = replyId;
   }
 
@@ -81,16 +81,17 @@ export class Turns {
     const open = this._open;
     if (open === undefined || open.replyId !== replyId) return;
     this._open = undefined;
-    const toolMs = covered([...open.tools.values()], open.takenAt, open.arrivedAt);
+    const arrivedAt = Math.min(open.arrivedAt, at);
+    const toolMs = covered([...open.tools.values()], open.takenAt, arrivedAt);
     this._onTurn({
       replyId,
       number: open.number,
       typed: open.typed,
       endpointMs: open.takenAt - open.askedAt,
-      agentMs: open.arrivedAt - open.takenAt - toolMs,
+      agentMs: arrivedAt - open.takenAt - toolMs,
       toolMs,
-      soundMs: Math.max(0, at - open.arrivedAt),
-      totalMs: Math.max(at, open.arrivedAt) - open.askedAt,
+      soundMs: at - arrivedAt,
+      totalMs: at - open.askedAt,
     });
   }
 

@@ -142,7 +142,7 @@ class Playback extends (globalThis.AudioWorkletProcessor ?? Object) {
     this._resampler = new Resampler(WIRE_HZ, sampleRate);
     /** @type {{reply: Reply, samples: Float32Array, at: number, ms: number}[]} */
     this._queue = [];
-    /** @typedef {{id: string, playedMs: number, ended: boolean, audible: boolean, dry: boolean}} Reply */
+    /** @typedef {{id: string, playedMs: number, ended: boolean, audible: boolean, dry: boolean, starved: boolean}} Reply */
     /** @type {Map<string, Reply>} */
     this._replies = new Map();
     this._buffered = 0;
@@ -165,7 +165,7 @@ class Playback extends (globalThis.AudioWorkletProcessor ?? Object) {
   _reply(id) {
     let reply = this._replies.get(id);
     if (reply === undefined) {
-      reply = { id, playedMs: 0, ended: false, audible: false, dry: true };
+      reply = { id, playedMs: 0, ended: false, audible: false, dry: true, starved: false };
       this._replies.set(id, reply);
       if (this._replies.size > MOST_REPLIES) this._replies.delete(this._replies.keys().next().value);
     }
@@ -180,8 +180,9 @@ class Playback extends (globalThis.AudioWorkletProcessor ?? Object) {
     this._buffered += samples.length;
   }
 
-  /** Nothing was there to play in the middle of a reply: keep more in hand from now on. */
+  /** Nothing was there to play in the middle of a reply: keep more in hand, until replies go well again. */
   _underrun(reply) {
+    reply.starved = true;
     this._targetMs = Math.min(LONGEST_TARGET_MS, this._targetMs * 1.5);
     this.port.postMessage({ type: "underrun", replyId: reply.id, targetMs: this._targetMs });
   }
@@ -193,6 +194,7 @@ class Playback extends (globalThis.AudioWorkletProcessor ?? Object) {
   }
 
   _finished(reply) {
+    if (!reply.starved) this._targetMs = Math.max(FIRST_TARGET_MS, this._targetMs * 0.8);
     this.port.postMessage({ type: "finished", replyId: reply.id, playedMs: reply.playedMs });
   }
 

@@ -159,8 +159,7 @@ export class Talkpath {
     this._emit("user", { itemId: `typed_${this._typed}`, text: text.trim(), final: true, typed: true });
     this._turns.typed();
     // The service's models see instructions, and no conversation.message.
-    const instructions = `The caller typed this instead of saying it; answer it: ${text.trim()}`;
-    return this._send({ type: "reply.create", instructions });
+    return this._send({ type: "reply.create", instructions: `The caller typed: "${text.trim()}". Answer that.` });
   }
 
   /**
@@ -261,7 +260,7 @@ export class Talkpath {
     this._connection = undefined;
     for (const reply of this._replies.values()) {
       if (reply.state !== "speaking") continue;
-      reply.interrupt();
+      reply.interrupt("end");
       this._emit("reply", reply);
     }
     if (problem !== undefined) this._emit("problem", problem);
@@ -306,11 +305,15 @@ export class Talkpath {
     const reply = this._reply(message);
     if (this._dropped.has(reply.replyId)) return;
     const audio = fromBase64(message.data ?? message.audio ?? "");
+    reply.arrivedAt ||= performance.now();
     if (!reply.isAudible) {
       const first = new Int16Array(audio).findIndex((value) => Math.abs(value) >= AUDIBLE);
       reply.isAudible = first >= 0;
       reply.audibleFromMs = reply.receivedMs + (first >= 0 ? first : audio.byteLength / 2) / SAMPLES_PER_MS;
-      if (reply.isAudible && reply.house === "") this._turns.arrived(reply.replyId);
+      if (reply.isAudible && reply.house === "") {
+        // The silence before it is the agent's; what comes ahead of its time waits for no buffer of ours.
+        this._turns.arrived(reply.replyId, Math.max(performance.now(), reply.arrivedAt + reply.audibleFromMs));
+      }
     }
     reply.receivedMs += audio.byteLength / 2 / SAMPLES_PER_MS;
     this._sound?.play(reply.replyId, audio);
@@ -368,7 +371,7 @@ export class Talkpath {
   _heard(message) {
     const reply = this._replies.get(message.reply_id);
     if (reply === undefined || !message.interrupted) return;
-    reply.interrupt(message.heard_ms);
+    reply.interrupt("caller", message.heard_ms);
     this._emit("reply", reply);
   }
 
@@ -433,7 +436,7 @@ export class Talkpath {
       this._tellPlayed(replyId, playedMs);
       reply.played(playedMs);
       if (reply.state === "coming") reply.state = "silent";
-      else reply.interrupt();
+      else reply.interrupt("caller");
       this._emit("reply", reply);
     }
   }
