@@ -211,7 +211,7 @@ def _event(fields: Mapping[str, Any], query: str) -> Visit:
     if not callee.startswith(("ws://", "wss://")):
         return Visit(
             kind="status",
-            carrier_call_id=_text(fields, "uuid") or _text(fields, "call_uuid"),
+            carrier_call_id=(_text(fields, "uuid") or _text(fields, "call_uuid"))[:LONGEST_ID],
             caller=_number(_text(fields, "from")),
             callee=_number(callee),
             over=status in _OVER,
@@ -221,7 +221,7 @@ def _event(fields: Mapping[str, Any], query: str) -> Visit:
     named = _text(headers, "call_uuid") if isinstance(headers, dict) else ""
     return Visit(
         kind="after" if status in _SOCKET_GONE else "status",
-        carrier_call_id=named or dict(parse_qsl(query)).get("call_uuid", ""),
+        carrier_call_id=(named or dict(parse_qsl(query)).get("call_uuid", ""))[:LONGEST_ID],
         detail=f"the media socket: {status}" + (f", {detail}" if detail else ""),
     )
 

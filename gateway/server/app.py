@@ -32,9 +32,7 @@ DOOR: Final = web.AppKey("door", Door)
 BODY_BYTES: Final = 65_536
 """Largest body of a webhook or API request; carriers send a few KiB."""
 
-PUBLIC_ADDRESSES: Final = (
-    "clients call at /v1/ws/{adapter}, carriers at /{carrier}/voice, once `adapters` names them"
-)
+PUBLIC_ADDRESSES: Final = "clients call at /v1/ws/{adapter}, carriers at /twilio/voice or /vonage/answer, once `adapters` names them"
 ADMIN_ADDRESSES: Final = "the admin port has /healthz and /readyz"
 
 
