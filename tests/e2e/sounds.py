@@ -32,12 +32,12 @@ def replay_of(sound: bytes, heard: bytes) -> Replay:
 
 
 def missing_stretch_ms(sent: bytes, arrived: bytes, audio: AudioFormat) -> float:
-    """How much of what was sent is missing in one place of what arrived; all else is there, in order."""
+    """How much of what was sent is missing in one place of what arrived, or below 0 arrived twice; the rest is there."""
     same = 0
     while same < len(arrived) and arrived[same] == sent[same]:
         same += 1
     rest = arrived[same:]
-    found = sent.find(rest, same) if rest else same
+    found = sent.find(rest, max(0, same - audio.frame_bytes(1000))) if rest else same
     assert found >= 0, f"from byte {same} on something else arrived than was sent"
     return audio.ms(found - same)
 

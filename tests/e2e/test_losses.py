@@ -106,9 +106,9 @@ def test_words_spoken_during_the_gap_arrive(calls: Outcomes[Told]) -> None:
     lost_ms = missing_stretch_ms(told.result.sent_audio, bytes(session.audio), MULAW_8K)
     tell(
         "agent lost",
-        f"dropped while the caller spoke: {lost_ms:.0f} ms of the caller went down with the socket",
+        f"dropped while the caller spoke: {max(0, lost_ms):.0f} ms lost, {max(0, -lost_ms):.0f} ms told again",
     )
-    assert lost_ms <= 100
+    assert -400 <= lost_ms <= 20
 
 
 def test_dropped_during_a_tool(calls: Outcomes[Told]) -> None:

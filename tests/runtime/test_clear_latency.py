@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import msgspec
 from aiohttp import web
-from fakes import Street, no_task_left, twilio_codec, until
+from fakes import Street, no_task_left, soon, twilio_codec, until
 from serving import start_stream
 
 from gateway.agents.voice_agent import VoiceAgentCodec
@@ -86,7 +86,7 @@ async def phone_call() -> AsyncIterator[tuple[aiohttp.ClientWebSocketResponse, P
                 yield carrier, provider
         finally:
             await server.cleanup()
-        await asyncio.sleep(0)
+        await soon()
 
 
 async def test_clear_at_once() -> None:
