@@ -8,6 +8,7 @@ What was passed on is remembered for the same seconds. A session that goes on is
 connection; one that begins anew, what the caller had said since the last words that the agent understood.
 """
 
+from array import array
 from collections import deque
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -26,7 +27,7 @@ UNNOTICED_S: Final = 1.5
 """How much of a voice without any sign of the agent a new session is told: more would be noise."""
 MOST_PASSED: Final = 600
 """Blocks that are remembered: half a minute of them, when pieces have 10 ms."""
-BLOCK: Final = 5
+BLOCK: Final = 10
 """Pieces that are remembered as one: apart they would take twice the memory."""
 LEAD_IN_MS: Final = 200.0
 """Sound before the voice that belongs to it."""
@@ -35,7 +36,7 @@ LEAD_IN_MS: Final = 200.0
 class Block(NamedTuple):
     """A few pieces of the same size that were passed on one after the other."""
 
-    moments: tuple[float, ...]
+    moments: array[float]
     audio: bytes
     levels: tuple[float, ...]
 
@@ -192,7 +193,7 @@ class CatchUp:
     def _close_block(self) -> None:
         if just := self._just_passed:
             sound = b"".join(piece.audio for piece in just)
-            self._passed.append(Block(tuple(self._just_at), sound, tuple(piece.level for piece in just)))
+            self._passed.append(Block(array("d", self._just_at), sound, tuple(piece.level for piece in just)))
             just.clear()
             self._just_at.clear()
 
