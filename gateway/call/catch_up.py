@@ -36,7 +36,7 @@ LEAD_IN_MS: Final = 200.0
 class Block(NamedTuple):
     """A few pieces of the same size that were passed on one after the other."""
 
-    moments: array[float]
+    moments: "array[float]"
     audio: bytes
     levels: tuple[float, ...]
 
