@@ -108,7 +108,7 @@ class CallEnded(Fact, frozen=True):
 
     reason: str
     """``caller_left``, ``agent_hung_up``, ``transferred``, ``caller_lost``, ``agent_lost``, ``limit``,
-    ``silence``, ``stopped`` or ``bug``."""
+    ``silence``, ``stopped``, ``refused`` (a client's session could not begin as it wanted) or ``bug``."""
     detail: str = ""
     """For people."""
 
@@ -207,6 +207,8 @@ class OpenAgent(Command, frozen=True):
     """Wait before trying; the runtime adds some jitter."""
     history: tuple[HeardLine, ...] = ()
     """The conversation so far, for a new session in the middle of a call (no greeting then)."""
+    session: str = ""
+    """JSON text of the fields that the caller's client has set besides the route's; empty when there are none."""
 
 
 class Configure(Command, frozen=True):
@@ -214,6 +216,8 @@ class Configure(Command, frozen=True):
 
     session: str
     """JSON text of the fields to change."""
+    by_client: bool = False
+    """Whether the caller's client wants it: its fields lie over the route's, its tools stand beside them."""
 
 
 class SendAudio(Command, frozen=True):
@@ -239,6 +243,8 @@ class AskReply(Command, frozen=True):
 
     instructions: str
     """Guidance for this reply; may be empty."""
+    raw: str = ""
+    """The message of the client that asks, where the agent may be given that."""
 
 
 class Forward(Command, frozen=True):

@@ -155,7 +155,9 @@ class RouteSettings(Section, frozen=True, kw_only=True):
     match: MatchSettings = MatchSettings()
     """Conditions; none match every call."""
     client_may: tuple[str, ...] = ()
-    """Session fields that a client of the Voice Agent API may set."""
+    """Session fields that a client of the Voice Agent API may set, or parts of them as in ``input.keyterms``."""
+    token_may: tuple[str, ...] | None = None
+    """The same for clients with a minted token, of those in ``client_may``; None is all but ``agent_id`` and ``webhook``."""
     allow_regions: tuple[str, ...] = ()
     """Regions to which a call of this route may fail over, besides its agent's own."""
     dtmf: Literal["ignore", "text"] = "ignore"

@@ -38,6 +38,8 @@ class AgentTerms(Struct, frozen=True):
     """Whether it greets by itself when it takes over from another agent, and must not be told to go on."""
     interruptible: bool = True
     """False when the session says ``interrupt_response: false``."""
+    tools: frozenset[str] = frozenset()
+    """Names of the tools that the route gives it, ours and the provider's; no client may declare one of them."""
 
 
 class CallTerms(Struct, frozen=True):
@@ -64,7 +66,9 @@ class CallTerms(Struct, frozen=True):
     dtmf: Literal["ignore", "text"] = "ignore"
     """Whether the agent is told which keys were pressed."""
     client_may: frozenset[str] = frozenset()
-    """Session fields that a client of the Voice Agent API may set."""
+    """Session fields, or parts of them as in ``input.keyterms``, that a client of the Voice Agent API may set."""
+    speaks_api: bool = False
+    """Whether the caller is such a client throughout: it is told everything in the API's order, and may come back."""
     cancellable: frozenset[str] = frozenset()
     """Names of tools that may be cut short."""
     clips: Mapping[str, float] = {}

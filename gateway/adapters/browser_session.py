@@ -62,12 +62,14 @@ class ClientSession:
         """Whether the client has been told so."""
         self._hides = upgrade.admitted_by == "token"
         self._asked: Json = {}
+        self._ever_declared: set[str] = set()
         self._config: Json = {}
         self.ask(asked)
 
     def ask(self, session: Json) -> None:
         """Remember what the client wrote, which it may see again."""
         self._asked = _laid_over(self._asked, session)
+        self._ever_declared |= {str(tool["name"]) for tool in session.get("tools", [])}
 
     def hide(self) -> None:
         """A connection of this session came with a minted token: hide from now on what such clients may not see."""
@@ -77,6 +79,15 @@ class ClientSession:
         """Take over what an agent's session says of its configuration, all of it or some."""
         if isinstance(config, dict):
             self._config = _laid_over(self._config, config)
+
+    def change(self, changes: Json) -> None:
+        """Take over what the client has changed and no agent has answered; its tools stand beside the route's."""
+        if "tools" in changes:
+            there = self._config.get("tools") or []
+            routes = [tool for tool in there if tool.get("name") not in self._ever_declared]
+            own = [_TOOL | tool for tool in changes["tools"] or []]
+            changes = {**changes, "tools": [*routes, *own]}
+        self.learn(changes)
 
     def shown(self) -> Json:
         """The configuration as this client sees it."""

@@ -26,12 +26,19 @@ _FAREWELLS: Final = {
     "limit": ("session_expired", "Session duration limit reached", POLICY),
     "agent_lost": ("internal_error", "Internal service error", FAULT),
     "bug": ("internal_error", "Internal service error", FAULT),
+    "refused": ("", "", POLICY),  # why has been said
 }
 """Ends of a call that the service tells as an error, with the close code; all others are `session.ended`."""
+_WITHOUT_END: Final = frozenset({"agent_lost", "bug", "refused"})
+"""Those after which there is no `session.ended`."""
 
 
 class _Told(Struct):
     config: Any = None
+    changes: Json | None = None
+    code: str = ""
+    message: str = ""
+    param: str | None = None
 
 
 _TOLD: Final = msgspec.json.Decoder(_Told)
@@ -83,7 +90,7 @@ class Words:
             return []
         code, message, self.close_code = _FAREWELLS.get(reason, ("", "", ENDED))
         said: list[str | bytes] = [self.error(code, message)] if code else []
-        if self.close_code != FAULT:
+        if reason not in _WITHOUT_END:
             lasted_s = self._clock() - self.session.began_at if self.session else 0.0
             ended = {
                 "type": "session.ended",
@@ -168,8 +175,13 @@ class Words:
         if kind == "session.updated":
             if not session.is_ready:
                 return []  # told with `session.ready`
-            session.learn(_config_of(raw))
+            told = _TOLD.decode(raw)
+            session.learn(told.config)
+            session.change(told.changes or {})
             return [self.dated({"type": kind, "config": session.shown()})]
+        if kind == "session.error":  # the machine's; an agent's comes as a warning
+            told = _TOLD.decode(raw)
+            return [self.error(told.code, told.message, told.param)]
         if kind in ("session.ready", "session.ended"):
             return []
         if kind.startswith("talkpath."):

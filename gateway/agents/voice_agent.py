@@ -6,6 +6,8 @@ duplicates, unpaired speech events and replies without sound go to the machine a
 disagree about the wire it reads both forms (Voice Agent API reference, sections 2, 4, 6 and 13).
 """
 
+from typing import Any
+
 import msgspec
 from msgspec import Raw
 
@@ -14,6 +16,8 @@ from gateway.agents.voice_agent_errors import Phase, close_rule, error_rule
 from gateway.agents.voice_agent_session import (
     GO_ON,
     VoiceAgentSettings,
+    client_fields,
+    client_update,
     first_session,
     format_clash,
     interruptible,
@@ -105,9 +109,9 @@ class VoiceAgentCodec:
             case SendResult():
                 return wire.write_result(command)
             case AskReply():
-                return wire.write_ask_reply(command.instructions)
-            case Configure():
-                return wire.write_update(Raw(command.session.encode()))
+                return command.raw or wire.write_ask_reply(command.instructions)
+            case Configure(session, by_client):
+                return self._update(session, by_client=by_client)
             case Forward():
                 return command.raw
             case OpenAgent():
@@ -117,6 +121,12 @@ class VoiceAgentCodec:
                 return wire.write({"type": "session.end"})
             case _:
                 return ""
+
+    def _update(self, session: str, *, by_client: bool) -> str:
+        if not by_client or stored_agent(self._call):
+            return wire.write_update(Raw(session.encode()))
+        fields = msgspec.json.decode(session, type=dict[str, Any])
+        return wire.write_update(client_update(self._call, fields))
 
     def _open(self, command: OpenAgent) -> str:
         """The first message: `session.resume` where there is a session to resume, else `session.update`."""
@@ -203,6 +213,8 @@ class VoiceAgentCodec:
         if self._story:
             self._take_over(config, self._story)
             self._story = ""
+        if not resumed and stored_agent(self._call):
+            self._owe_client()
         self._phase = "live"
         return [AgentReady(session_id, resumed, raw)]
 
@@ -218,6 +230,13 @@ class VoiceAgentCodec:
             self._owed_reply = wire.write_ask_reply(GO_ON) if wire.text_of(config, "greeting") else ""
         else:
             self._owed = [wire.write_ask_reply(story)]
+
+    def _owe_client(self) -> None:
+        """A stored agent's id had to come alone; what the client set besides it follows, as far as it may change."""
+        fields = client_fields(self._call)
+        later = {name: value for name, value in fields.items() if name in ("system_prompt", "tools", "input")}
+        if later:
+            self._owed.insert(0, wire.write_update(later))
 
     def _note_tools(self, config: object) -> None:
         names = wire.http_tools_of(config)

@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
+import msgspec
+
 from gateway.audio import ALAW_8K, MULAW_8K, PCM_24K, AudioFormat
 from gateway.commands import HeardLine, OpenAgent
 from gateway.contracts import AgentCall
@@ -123,15 +125,31 @@ def negotiate(caller: AudioFormat) -> AudioFormat:
     return caller if caller in (MULAW_8K, ALAW_8K) else PCM_24K
 
 
+def declared_tools(settings: AgentSettings) -> frozenset[str]:
+    """Names of the tools that an agent's section declares inline."""
+    declared = settings.session.get("tools", [])
+    return frozenset(str(tool.get("name")) for tool in declared if isinstance(tool, dict))
+
+
+def client_fields(call: AgentCall) -> dict[str, Any]:
+    """What the caller's client has set of this session."""
+    return msgspec.json.decode(call.opening.session, type=dict[str, Any]) if call.opening.session else {}
+
+
 def stored_agent(call: AgentCall) -> str:
-    """Id of the stored agent that this call is for; "" when its session is given inline."""
+    """Id of the stored agent that this call is for; "" when its session is given inline.
+
+    A client may have named one where the route lets it.
+    """
+    if named := client_fields(call).get("agent_id"):
+        return str(named)
     return call.settings.agent_id if isinstance(call.settings, VoiceAgentSettings) else ""
 
 
 def wire_audio(call: AgentCall) -> AudioFormat:
     """Format of this call's connection; a stored agent has chosen its own."""
     if stored_agent(call):
-        return _STORED_AUDIO[call.settings.agent_audio]
+        return _STORED_AUDIO[getattr(call.settings, "agent_audio", "pcm")]
     return negotiate(call.info.audio)
 
 
@@ -169,12 +187,11 @@ def first_session(call: AgentCall, opening: OpenAgent, *, greets_unasked: bool =
     A stored agent's id must come alone (3.1), so neither tools nor history go with it. A session in the middle of
     a call gets the conversation so far and no greeting. An absent greeting means to the provider that the caller
     speaks first; to an agent that greets from a script of its own (``greets_unasked``) only an empty one does, and
-    it gets that only where it has had a session of this call before.
+    it gets that only where it has had a session of this call before. What the caller's client has set lies over it.
     """
-    settings: AgentSettings = call.settings
     if agent_id := stored_agent(call):
         return {"agent_id": agent_id}
-    session: dict[str, Any] = dict(settings.session)
+    session = _with_client(call, client_fields(call))
     if opening.history:
         session["system_prompt"] = with_history(session.get("system_prompt", ""), opening.history)
         if call.memory.session_id or not greets_unasked:
@@ -183,13 +200,41 @@ def first_session(call: AgentCall, opening: OpenAgent, *, greets_unasked: bool =
         session.pop("greeting", None)  # the provider refuses null and is not asked what it makes of "" (3.1)
     audio = format_fields(wire_audio(call))
     for name in ("input", "output"):
-        session[name] = {**settings.session.get(name, {}), "type": "audio", "format": audio}
-    if settings.turn_detection:
-        # What was written by hand is more particular than a profile.
-        by_hand = session["input"].get("turn_detection") or {}
-        session["input"]["turn_detection"] = {**_TURN_DETECTION[settings.turn_detection], **by_hand}
-    if call.tools:
-        session["tools"] = [*session.get("tools", []), *map(tool_fields, call.tools)]
+        session[name] = {**session[name], "type": "audio", "format": audio}
+    if not session["tools"]:
+        del session["tools"]
+    return session
+
+
+def client_update(call: AgentCall, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the fields of a later `session.update` of what the caller's client has changed.
+
+    Of `input` and `output` the changed fields are sent whole, laid over the route's; of `tools` the route's as well,
+    because a list takes the place of the one before (3.1).
+    """
+    laid = _with_client(call, fields)
+    changed: dict[str, Any] = {}
+    for name, value in fields.items():
+        nested = name in ("input", "output") and isinstance(value, dict)
+        changed[name] = {key: laid[name][key] for key in value} if nested else laid[name]
+    return changed
+
+
+def _with_client(call: AgentCall, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The route's session, with its turn detection and tools, and over it what a client has set."""
+    settings: AgentSettings = call.settings
+    route = settings.session
+    session: dict[str, Any] = {**route, **fields}
+    for name in ("input", "output"):
+        session[name] = {**(route.get(name) or {}), **(fields.get(name) or {})}
+    # What was written by hand is more particular than a profile, and what the client wrote more than either.
+    profile = _TURN_DETECTION[settings.turn_detection] if settings.turn_detection else {}
+    by_hand = (route.get("input") or {}).get("turn_detection") or {}
+    wanted = (fields.get("input") or {}).get("turn_detection", {})
+    detection = {**profile, **by_hand, **(wanted or {})}
+    if detection or "turn_detection" in session["input"]:
+        session["input"]["turn_detection"] = None if wanted is None else detection
+    session["tools"] = [*route.get("tools", []), *map(tool_fields, call.tools), *(fields.get("tools") or [])]
     return session
 
 

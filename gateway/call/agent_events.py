@@ -4,7 +4,9 @@ Owns the agent's side of the conversation: what the caller is to hear and be tol
 lost or silent does. State and moves are the conversation's.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+import msgspec
 
 from gateway.audio import AUDIBLE_DBFS
 from gateway.call.conversation import (
@@ -15,7 +17,7 @@ from gateway.call.conversation import (
     Handlers,
 )
 from gateway.call.sounds import cut_up
-from gateway.commands import GapClosed
+from gateway.commands import AnyCommand, GapClosed
 from gateway.events import (
     AgentForwarded,
     AgentLost,
@@ -31,6 +33,13 @@ from gateway.events import (
     ToolCalled,
     UserSaid,
 )
+
+BAD_SESSION: Final = frozenset(
+    {"invalid_value", "invalid_config", "invalid_webhook", "invalid_format", "agent_not_found"}
+)
+"""What an agent says of a session that it will not begin (reference: Voice Agent API, 6.1)."""
+TOOL_GRACE_S: Final = 5.0
+"""How much longer than it may take a client's tool is waited for; the agent has given it up by then."""
 
 
 class AgentEvents(Conversation):
@@ -49,6 +58,10 @@ class AgentEvents(Conversation):
         if not self._ending:
             self._report(self._ledger.drop_clips(now))
         self._tell(event)
+        self._ready = event
+        if self._kept_back:
+            self._tell_kept_back(self._kept_back)
+            self._kept_back = []
         self._out += self._wishes.configurations(resumed=event.resumed)
         first_words = ""
         if self._talked:
@@ -68,13 +81,22 @@ class AgentEvents(Conversation):
         self._catch_up.start(agent.rate, agent.keep_s, now)
 
     def _agent_lost(self, event: AgentLost | AgentRefused, now: float) -> None:
+        if isinstance(event, AgentRefused) and self._is_clients_fault(event):
+            self._tell(event)
+            self._end("refused", event.code, now)
+            return
         self._agent_gone(event.remedy, now, event.unheard_ms if isinstance(event, AgentLost) else 0.0)
+
+    def _is_clients_fault(self, event: AgentRefused) -> bool:
+        """Whether it is what the client wants, and not the route, that an agent will not begin with."""
+        first = not self._talked and self._is_opening and self._ladder.agent is self._terms.agents[0]
+        return self._terms.speaks_api and first and event.code in BAD_SESSION and self._client.has_asked
 
     def _speech_started(self, event: SpeechStarted, now: float) -> None:
         self._watch.agent_sign()
         self._catch_up.speech_began(now)
         self._floor.user_speaking = True
-        if self._ladder.agent.interruptible and self._ledger.holds_unheard_voice(now):
+        if self._interruptible and self._ledger.holds_unheard_voice(now):
             self._interrupt(now)
         self._tell(event)
         self._cancel_ending()
@@ -130,7 +152,7 @@ class AgentEvents(Conversation):
         reply_id = event.reply_id or self._floor.current
         reply = self._floor.end(reply_id) if reply_id else None
         # a duplicate is ordinary (13.2), and must not cut off the reply that came after
-        cuts_off = event.interrupted and self._ladder.agent.interruptible
+        cuts_off = event.interrupted and self._interruptible
         if cuts_off and self._ledger.holds_unheard_voice(now, None if reply else reply_id):
             self._interrupt(now)
         self._ledger.complete(reply_id, interrupted=event.interrupted)
@@ -147,9 +169,16 @@ class AgentEvents(Conversation):
         self._watch.agent_sign()
         if reply := self._floor.sign(self._floor.current, now):
             reply.tool_called = True
-        self._tell(event)
+        timeout_s = self._client.tools.get(event.name) if not event.informational else None
+        expires_at = None if timeout_s is None else now + timeout_s + TOOL_GRACE_S
+        is_new = not self._tools.knows(event.tool_call_id)
+        commands: list[AnyCommand] = []
         if not (self._ending and self._ending.firm):
-            self._out += self._tools.called(event, self._floor.current)
+            commands = self._tools.called(event, self._floor.current, expires_at)
+        if self._terms.speaks_api and not (expires_at and is_new and self._tools.knows(event.tool_call_id)):
+            event = msgspec.structs.replace(event, informational=True)  # a client answers what it is told
+        self._tell(event)
+        self._out += commands
 
     def _agent_warned(self, event: AgentWarned, _now: float) -> None:
         if event.code == "audio_rate_violation":
@@ -157,7 +186,10 @@ class AgentEvents(Conversation):
         self._tell(event)
 
     def _agent_forwarded(self, event: AgentForwarded, _now: float) -> None:
-        self._tell(event)
+        if (
+            self._agent_up or not self._terms.speaks_api
+        ):  # until then it is about a session that is not there yet
+            self._tell(event)
 
     of_agent: ClassVar[Handlers] = {
         AgentReady: _agent_ready,

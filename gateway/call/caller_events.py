@@ -15,18 +15,13 @@ from gateway.call.conversation import (
     Conversation,
     Handlers,
 )
-from gateway.call.wishes import read_session_update
-from gateway.commands import Forward, SendAudio, WatchdogFired
+from gateway.commands import SendAudio, WatchdogFired
 from gateway.events import (
-    CallerAnsweredTool,
     CallerAudio,
-    CallerConfigured,
-    CallerForwarded,
     CallerHeard,
     CallerLeft,
     CallerLost,
     CallerPressed,
-    CallerPrompted,
     CallerReturned,
     CallStarted,
 )
@@ -100,24 +95,6 @@ class CallerEvents(Conversation):
         # a transfer ends the call's media, and to hang up then would end the transferred call
         self._end("transferred" if self._is_committed else "caller_left", event.reason, now)
 
-    def _caller_configured(self, event: CallerConfigured, _now: float) -> None:
-        session, complaint = read_session_update(event.raw, self._terms.client_may)
-        if complaint:
-            self._notice(complaint)
-        if session:
-            self._configure(session)
-
-    def _caller_prompted(self, event: CallerPrompted, now: float) -> None:
-        self._watch.words(now)
-        self._ask(event.instructions)
-
-    def _caller_answered_tool(self, event: CallerAnsweredTool, _now: float) -> None:
-        self._notice(f"no tool call {event.tool_call_id!r} waits for an answer from this client")
-
-    def _caller_forwarded(self, event: CallerForwarded, _now: float) -> None:
-        if self._agent_up:
-            self._out.append(Forward(event.raw))
-
     of_caller: ClassVar[Handlers] = {
         CallStarted: _call_started,
         CallerAudio: _caller_audio,
@@ -126,9 +103,5 @@ class CallerEvents(Conversation):
         CallerLost: _caller_lost,
         CallerReturned: _caller_returned,
         CallerLeft: _caller_left,
-        CallerConfigured: _caller_configured,
-        CallerPrompted: _caller_prompted,
-        CallerAnsweredTool: _caller_answered_tool,
-        CallerForwarded: _caller_forwarded,
     }
     """What is done at each of these events."""

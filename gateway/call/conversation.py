@@ -1,8 +1,8 @@
 """The state of one conversation, and the moves that change it.
 
-Owns the three facts of a call (is the caller there, is the agent there, was an ending decided), its clocks
-and what a move means: opening an agent, interrupting, ending. What makes which move is in
-`gateway.call.machine`.
+Owns the three facts of a call (is the caller there, is the agent there, was an ending decided) and what a move
+means: opening an agent, interrupting, ending. What makes which move is in `gateway.call.machine` and the rooms beside
+it: events of the caller, of its client and of the agent, and time.
 """
 
 from collections.abc import Callable
@@ -12,12 +12,14 @@ from typing import Any, Final
 import msgspec
 
 from gateway.call.catch_up import CatchUp
+from gateway.call.client_session import ClientSession
 from gateway.call.endings import Ending
 from gateway.call.floor import Floor, Holder
 from gateway.call.history import History
 from gateway.call.ladder import Ladder
 from gateway.call.playback import Cut, PlaybackLedger
 from gateway.call.sounds import LONGEST_PIECE_MS
+from gateway.call.telling import Telling
 from gateway.call.tools import ToolLedger
 from gateway.call.watch import Watch
 from gateway.call.wishes import Wishes
@@ -29,7 +31,6 @@ from gateway.commands import (
     Clear,
     CloseAgent,
     Configure,
-    EndingSettled,
     HangUp,
     Oddity,
     OpenAgent,
@@ -37,10 +38,8 @@ from gateway.commands import (
     ReplyHeard,
     Tell,
     TellHeard,
-    Transfer,
-    WatchdogFired,
 )
-from gateway.events import AgentForwarded, AnyEvent, EndingAsked, Remedy, wire_name
+from gateway.events import AgentForwarded, AgentReady, AnyEvent, EndingAsked, Remedy, ReplyEnded, wire_name
 from gateway.terms import CallTerms
 
 KEY_PAUSE_S: Final = 1.0
@@ -49,8 +48,6 @@ HOLD_AFTER_S: Final = 0.7
 """Absence of the agent after which the caller hears the hold sound, once what is buffered has played."""
 FIRST_HOLD_AFTER_S: Final = 2.0
 """The same while the first agent is being reached."""
-TRANSFER_S: Final = 15.0
-"""How long the carrier may take to answer a transfer."""
 GO_ON: Final = (
     "The connection was interrupted for a moment. Go on from where you were cut off, without greeting again."
 )
@@ -60,8 +57,6 @@ SAY_AGAIN: Final = (
 )
 SOUND_OF: Final = {"limit": "goodbye", "silence": "goodbye"}
 """House sound before an ending that the house decides; ``apology`` where none is named."""
-SHORTEST_CLIP_MS: Final = 100.0
-"""Length below which a hold sound is none: it would only be repeated."""
 NEVER: Final = float("inf")
 
 
@@ -92,13 +87,19 @@ class Conversation:
         self._terms = terms
         self._strict = strict
         self._ladder = Ladder(terms.agents)
-        self._ledger = PlaybackLedger(terms.lead_ms, marks=terms.marks, clears=terms.clears)
+        self._ledger = PlaybackLedger(
+            terms.lead_ms, marks=terms.marks, clears=terms.clears, at_will=terms.marks_at_will
+        )
         self._floor = Floor()
         self._tools = ToolLedger(terms.cancellable)
         self._catch_up = CatchUp(terms.audio)
         self._history = History()
         self._watch = Watch(terms.silence_s)
         self._wishes = Wishes()
+        self._client = ClientSession(terms.client_may, {name for one in terms.agents for name in one.tools})
+        self._telling = Telling(in_step=terms.speaks_api)
+        self._ready: AgentReady | None = None  # what a client was told, and is told again when it comes back
+        self._kept_back: list[str] = []  # what it is told once the session is ready
         self._started = self._ended = False
         self._caller_up = self._agent_up = self._talked = False
         self._ending: Ending | None = None
@@ -151,6 +152,8 @@ class Conversation:
             self._hold_at = now + HOLD_AFTER_S
             self._floor.abandon_all()
             self._ledger.complete_all()
+            for reply_id in self._telling.unended():
+                self._tell(ReplyEnded(reply_id))
             opening = self._ladder.session_lost(remedy, now, history)
         elif self._is_opening:
             opening = self._ladder.attempt_failed(remedy, now, history)
@@ -169,11 +172,17 @@ class Conversation:
     def _is_opening(self) -> bool:
         return self._ready_by != NEVER
 
+    @property
+    def _is_committed(self) -> bool:
+        return self._ending is not None and self._ending.committed
+
     def _open(self, opening: OpenAgent, now: float) -> None:
         if not self._caller_up:
             self._parked = opening
             return
         self._parked = None
+        if session := self._client.opening(greets=self._ladder.agent is self._terms.agents[0]):
+            opening = msgspec.structs.replace(opening, session=session)
         self._out.append(opening)
         self._ready_by = now + opening.after_s + self._ladder.agent.ready_s
 
@@ -182,6 +191,7 @@ class Conversation:
         cut = self._ledger.cut(now, interrupted=by_caller)
         for fact in cut.facts:
             self._floor.drop(fact.reply_id)
+        self._telling.cut(cut.facts, self._history.heard_words, by_agent=by_caller and self._agent_up)
         self._report(cut)
         if not self._agent_up and self._hold_at != NEVER:
             self._hold_at = now + HOLD_AFTER_S
@@ -189,6 +199,7 @@ class Conversation:
     def _report(self, cut: Cut) -> None:
         if cut.clear and self._caller_up:
             self._out.append(Clear())
+            self._out += map(Tell, self._telling.again(self._ledger.waits))
         for fact in cut.facts:
             self._heard(fact)
 
@@ -197,23 +208,30 @@ class Conversation:
             self._remember(self._ending.cancelled())
             self._ending = None
 
-    def _ask(self, instructions: str) -> None:
+    def _ask(self, instructions: str, raw: str = "") -> None:
         if self._agent_up:
-            self._out.append(AskReply(instructions))
+            self._out.append(AskReply(instructions, raw))
         else:
             self._wishes.ask(instructions)
 
-    def _configure(self, session: str) -> None:
-        self._wishes.configure(session, told=self._agent_up)
+    def _configure(self, session: str, *, by_client: bool = False) -> None:
+        wish = Configure(session, by_client)
+        self._wishes.configure(wish, told=self._agent_up)
         if self._agent_up:
-            self._out.append(Configure(session))
+            self._out.append(wish)
 
-    def _notice(self, sentence: str) -> None:
-        raw = msgspec.json.encode({"type": "talkpath.notice", "message": sentence}).decode()
+    def _tell_kept_back(self, fields: list[str]) -> None:
+        notice = {"fields": fields, "message": f"the route keeps its own {', '.join(fields)}"}
+        raw = msgspec.json.encode({"type": "talkpath.notice", "code": "field_kept", **notice}).decode()
         self._tell(AgentForwarded(raw))
 
     def _tell(self, event: AnyEvent) -> None:
-        self._out.append(Tell(event))
+        self._out += map(Tell, self._telling.tell(event, self._ledger.waits, away=not self._caller_up))
+
+    @property
+    def _interruptible(self) -> bool:
+        wanted = self._client.interruptible
+        return self._ladder.agent.interruptible if wanted is None else wanted
 
     def _heard(self, fact: ReplyHeard) -> None:
         self._history.heard(fact)
@@ -253,147 +271,3 @@ class Conversation:
         self._out += [CloseAgent(), HangUp(reason)]
         self._remember(CallEnded(reason, detail))
         self._ended = True
-
-    # Time
-
-    def _advance(self, now: float) -> None:
-        """Let time pass: everything that is due by now. Endings come last, for everything else delays them."""
-        self._check_clocks(now)
-        if self._ended:
-            return
-        if self._caller_up:
-            if mark := self._ledger.lost_mark(now):
-                self._remember(WatchdogFired("lost_mark", mark))
-            for fact in self._ledger.settle(now):
-                self._heard(fact)
-                if fact.audible_from_ms is not None:
-                    self._watch.words(now)
-            self._out += self._ledger.release(now)
-        if self._agent_up:
-            self._out += self._catch_up.release(now)
-            if caught_up := self._catch_up.finish():
-                self._remember(caught_up)
-            if self._results_may_go:
-                self._out += self._tools.release()
-        if self._ending:
-            self._settle_ending(self._ending, now)
-
-    def _check_clocks(self, now: float) -> None:
-        if now >= self._return_by and not self._is_committed:
-            self._end("caller_lost", "the caller did not come back", now)
-            return
-        if now >= self._ready_by:
-            self._remember(WatchdogFired("no_ready", f"agent {self.agent} was not ready in time"))
-            self._agent_gone("retry", now)
-        if now >= self._hold_at:
-            self._play_hold(now)
-        if self._ending or self._ended:
-            return
-        if now >= self._limit_at:
-            self._end_by_house("limit", now)
-        elif self._agent_up:
-            self._check_line(now)
-
-    def _check_line(self, now: float) -> None:
-        if self._caller_up and self._watch.line_is_silent(now):
-            if not self._tools.running and not self._ledger.holds_unheard_voice(now):
-                self._remember(WatchdogFired("silent_line", "nobody said anything"))
-                self._end_by_house("silence", now)
-                return
-            self._watch.words(now)
-        if now >= self._keys_at:
-            self._keys_at = NEVER
-            self._ask(f"The caller pressed {self._keys} on the keypad.")
-            self._keys = ""
-        if not self._tools.running:
-            for reply_id in self._watch.stalled(self._floor, self._ladder.agent, now):
-                self._stalled(reply_id)
-        if self._watch.nudge_due(now):
-            self._remember(WatchdogFired("silent_reply", "a reply had neither sound nor words"))
-            self._ask("")
-        if words := self._watch.owed(now):
-            self._remember(WatchdogFired("unheard_caller", "the caller's words led to nothing"))
-            self._ask(words)
-
-    def _stalled(self, reply_id: str) -> None:
-        self._remember(WatchdogFired("stalled_reply", reply_id))
-        self._floor.end(reply_id)
-        self._ledger.complete(reply_id)
-        if not self._floor.user_speaking and not self._tools.pending:
-            self._ask(GO_ON)  # the caller has waited long enough
-
-    def _play_hold(self, now: float) -> None:
-        self._hold_at = NEVER
-        length_ms = self._terms.clips.get("hold", 0.0)
-        if self._caller_up and not self._agent_up and not self._ending and length_ms >= SHORTEST_CLIP_MS:
-            self._ledger.add_clip("hold", length_ms)
-            self._hold_at = now + length_ms / 1000
-
-    @property
-    def _results_may_go(self) -> bool:
-        """Whether the agent may be given results now (reference: Voice Agent API, 9.5).
-
-        Immediate ones wait only while it is open whether an interruption took their reply with it.
-        """
-        if self._ladder.agent.tool_results == "after_reply":
-            return not self._floor.replies and not self._floor.user_speaking
-        return not self._floor.is_cutting
-
-    @property
-    def _is_committed(self) -> bool:
-        return self._ending is not None and self._ending.committed
-
-    def _settle_ending(self, ending: Ending, now: float) -> None:
-        if ending.committed:
-            if now >= self._transfer_by:
-                self._transfer_failed("the carrier did not answer", now)
-            return
-        talk_over = not (self._floor.replies or self._tools.pending or self._floor.user_speaking)
-        quiet = self._ledger.idle and (ending.firm or talk_over)
-        outcome = ending.outcome(now, quiet=quiet, confirmed=self._last_words_confirmed)
-        if not self._caller_up:
-            outcome = "unconfirmed"  # nobody is there to hear more
-        if outcome is None:
-            return
-        self._remember(EndingSettled(ending.asked.kind, outcome))
-        if ending.asked.kind == "hang_up":
-            self._end(ending.reason, ending.asked.reason, now)
-        else:
-            ending.committed = True
-            self._transfer_by = now + TRANSFER_S
-            self._out.append(Transfer(ending.asked.target))
-
-    def _transfer_failed(self, why: str, now: float) -> None:
-        self._ending = None
-        self._transfer_by = NEVER
-        self._remember(EndingSettled("transfer", "cancelled"))
-        self._ask(f"The transfer did not work: {why}. Tell the caller and go on.")
-        self._watch.words(now)
-        if self._agent_up or self._is_opening:
-            return
-        self._hold_at = now + HOLD_AFTER_S
-        if self._parked:
-            self._open(self._parked, now)
-        else:
-            self._end_by_house("agent_lost", now)
-
-    def _next_deadline(self) -> float | None:
-        """The next moment at which time alone changes something; None while nobody waits for anything."""
-        if self._ended or not self._started:
-            return None
-        due = [self._ready_by, self._hold_at, self._transfer_by if self._is_committed else self._return_by]
-        if self._ending:
-            due.append(self._ending.deadline or NEVER)
-        else:
-            due.append(self._limit_at)
-            if self._agent_up:
-                due += [self._keys_at, self._watch.nudge_at, self._watch.owed_at]
-                if self._caller_up:
-                    due.append(self._watch.line_due_at)
-                if not self._tools.running:
-                    due.append(self._watch.stall_due_at(self._floor, self._ladder.agent))
-        if self._caller_up:
-            due.append(self._ledger.deadline or NEVER)
-        if self._agent_up:
-            due.append(self._catch_up.deadline or NEVER)
-        return min(due)

@@ -54,6 +54,11 @@ class History:
         if fact.audible_from_ms is not None and not fact.reply_id.startswith("clip:"):
             self._reply(fact.reply_id).fact = fact
 
+    def heard_words(self, fact: ReplyHeard) -> str:
+        """The words of a reply of which this was heard."""
+        line = self._replies.get(fact.reply_id)
+        return line.words.split_by(fact)[0].strip() if line else ""
+
     def lines(self, outlook: Mapping[str, ReplyHeard]) -> tuple[HeardLine, ...]:
         """What a new session must know; words that nobody heard were never said.
 

@@ -12,7 +12,8 @@ from typing import ClassVar, Final
 
 from gateway.audio import AUDIBLE_DBFS
 from gateway.call.agent_events import AgentEvents
-from gateway.call.caller_events import CallerEvents
+from gateway.call.client_events import ClientEvents
+from gateway.call.clocks import Clocks
 from gateway.call.conversation import Handlers
 from gateway.call.endings import Ending
 from gateway.call.manners import why_impossible
@@ -37,7 +38,7 @@ ROUNDS: Final = 4
 """How often time is let pass at one moment: what was due may make more due, but not for ever."""
 
 
-class CallMachine(CallerEvents, AgentEvents):
+class CallMachine(ClientEvents, AgentEvents, Clocks):
     """One conversation, driven by one runner.
 
     Raises AssertionError on an anomaly when ``strict``, as the tests run it; else it is counted and ignored.
@@ -145,7 +146,8 @@ class CallMachine(CallerEvents, AgentEvents):
         """Nothing but time has passed, and `receive` lets it."""
 
     _handlers: ClassVar[Handlers] = {
-        **CallerEvents.of_caller,
+        **ClientEvents.of_caller,
+        **ClientEvents.of_client,
         **AgentEvents.of_agent,
         ToolFinished: _tool_finished,
         EndingAsked: _ending_asked,

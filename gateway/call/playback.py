@@ -58,7 +58,7 @@ class Flow(NamedTuple):
 class PlaybackLedger:
     """Sounds in order, from the agent's hand to the caller's ear."""
 
-    def __init__(self, lead_ms: float, *, marks: bool, clears: bool) -> None:
+    def __init__(self, lead_ms: float, *, marks: bool, clears: bool, at_will: bool = False) -> None:
         self._lead_ms = max(lead_ms, HYSTERESIS_MS)
         self._marks = marks
         self._clears = clears
@@ -74,7 +74,7 @@ class PlaybackLedger:
         self._open_marks: deque[MarkSent] = deque(maxlen=MOST_MARKS)
         self._marked_ms = 0.0
         self._first_mark_due = True
-        self._trusts_marks = marks
+        self._trusts_marks = marks and not at_will
         self._flowed = 0
         self._looked_at = 0.0
         self.line = Line()
@@ -238,21 +238,13 @@ class PlaybackLedger:
             for piece in pieces
         )
 
+    def waits(self, reply_id: str) -> bool:
+        """Whether sound of a reply waits to be sent."""
+        return any(one.waiting and one.reply_id == reply_id and not one.is_clip for one in self._sounds)
+
     def outlook(self) -> dict[str, ReplyHeard]:
         """What will have been heard of the replies under way when nothing more comes and nobody interrupts."""
-        return {
-            sound.reply_id: ReplyHeard(
-                reply_id=sound.reply_id,
-                sent_ms=sound.received_ms,
-                heard_ms=sound.received_ms,
-                cut_ms=0.0,
-                confirmed=False,
-                interrupted=False,
-                audible_from_ms=sound.audible_from_ms,
-            )
-            for sound in self._sounds
-            if not sound.is_clip
-        }
+        return {sound.reply_id: sound.as_if_heard for sound in self._sounds if not sound.is_clip}
 
     @property
     def idle(self) -> bool:

@@ -6,7 +6,7 @@ Owns the size of a piece, and no other rule; the ledger fills them in.
 from typing import Final
 
 from gateway.audio import AudioFormat, level_dbfs
-from gateway.commands import Play, PlayClip
+from gateway.commands import Play, PlayClip, ReplyHeard
 
 LONGEST_PIECE_MS: Final = 20.0
 """Longest piece that is sent at once; what is sent cannot be paced any more."""
@@ -59,6 +59,19 @@ class Sound:
     def is_heard(self) -> bool:
         """Whether it was heard to its end."""
         return self.complete and not self.waiting and not self.playing
+
+    @property
+    def as_if_heard(self) -> ReplyHeard:
+        """What will have been heard of it when nothing more comes and nobody interrupts."""
+        return ReplyHeard(
+            reply_id=self.reply_id,
+            sent_ms=self.received_ms,
+            heard_ms=self.received_ms,
+            cut_ms=0.0,
+            confirmed=False,
+            interrupted=False,
+            audible_from_ms=self.audible_from_ms,
+        )
 
     def take_back(self, piece: "Piece") -> None:
         """A piece that was sent never arrived; it waits again."""

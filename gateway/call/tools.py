@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from gateway.commands import AbandonTool, AnyCommand, AskReply, RunTool, SendResult
-from gateway.events import ToolCalled, ToolFinished
+from gateway.events import CallerAnsweredTool, ToolCalled, ToolFinished
 
 MEMORY: Final = 256
 """Calls remembered, so that a repeated request is recognised."""
@@ -36,9 +36,12 @@ _OPEN: Final = frozenset({State.RUNNING, State.HELD})
 class ToolCall:
     """One request of the agent."""
 
-    __slots__ = ("name", "orphaned", "reply_id", "result", "state", "tool_call_id")
+    __slots__ = ("called", "expires_at", "name", "orphaned", "reply_id", "result", "state", "tool_call_id")
 
-    def __init__(self, called: ToolCalled, reply_id: str) -> None:
+    def __init__(self, called: ToolCalled, reply_id: str, expires_at: float | None) -> None:
+        self.called = called
+        self.expires_at = expires_at
+        """Until when the client's answer is waited for; None for the route's own tools."""
         self.tool_call_id = called.tool_call_id
         self.name = called.name
         self.reply_id = reply_id
@@ -55,8 +58,11 @@ class ToolLedger:
         self._cancellable = cancellable
         self._calls: dict[str, ToolCall] = {}
 
-    def called(self, event: ToolCalled, reply_id: str) -> list[AnyCommand]:
-        """The agent wants a tool run; a repeated request runs nothing and may only repeat the answer."""
+    def called(self, event: ToolCalled, reply_id: str, expires_at: float | None = None) -> list[AnyCommand]:
+        """The agent wants a tool run; a repeated request runs nothing and may only repeat the answer.
+
+        With ``expires_at`` the tool is the client's, and nothing is run here.
+        """
         if event.informational:
             return []
         if known := self._calls.get(event.tool_call_id):
@@ -64,14 +70,31 @@ class ToolLedger:
             return [known.result] if known.result and may_repeat else []
         if sum(call.state in _OPEN for call in self._calls.values()) >= MOST_OPEN:
             return [SendResult(event.tool_call_id, TOO_MANY, failed=True)]
-        self._calls[event.tool_call_id] = ToolCall(event, reply_id)
+        self._calls[event.tool_call_id] = ToolCall(event, reply_id, expires_at)
         self._forget()
-        return [RunTool(event.tool_call_id, event.name, event.arguments)]
+        return [] if expires_at else [RunTool(event.tool_call_id, event.name, event.arguments)]
+
+    def knows(self, tool_call_id: str) -> bool:
+        """Whether this call was taken."""
+        return tool_call_id in self._calls
+
+    def answered(self, event: CallerAnsweredTool) -> bool:
+        """The client has answered; False when no tool of its own was called so."""
+        call = self._calls.get(event.tool_call_id)
+        if call is None or call.expires_at is None:
+            return False
+        self._finish(call, event)
+        return True
 
     def finished(self, event: ToolFinished) -> None:
         """A tool has come to its end; `release` sends the result when its time has come."""
         call = self._calls.get(event.tool_call_id)
-        if call is None or call.state is not State.RUNNING:
+        if call is not None and call.expires_at is None:
+            self._finish(call, event)
+
+    @staticmethod
+    def _finish(call: ToolCall, event: ToolFinished | CallerAnsweredTool) -> None:
+        if call.state is not State.RUNNING:
             return
         call.result = SendResult(event.tool_call_id, event.result, event.failed)
         call.state = State.HELD
@@ -125,6 +148,24 @@ class ToolLedger:
             c for call in self._calls.values() if call.state is State.RUNNING for c in self._abandon(call)
         ]
 
+    def expire(self, now: float) -> None:
+        """Let time pass: nobody waits for ever for a client's answer."""
+        for call in self._calls.values():
+            if call.state is State.RUNNING and call.expires_at is not None and now >= call.expires_at:
+                call.state = State.ABANDONED
+
+    @property
+    def expires_at(self) -> float:
+        """When `expire` will have something to do next."""
+        waiting = (c.expires_at for c in self._calls.values() if c.state is State.RUNNING and c.expires_at)
+        return min(waiting, default=float("inf"))
+
+    @property
+    def unanswered(self) -> list[ToolCalled]:
+        """The calls of the client's own tools that it has not answered."""
+        waiting = (c for c in self._calls.values() if c.state is State.RUNNING and c.expires_at)
+        return [call.called for call in waiting]
+
     @property
     def running(self) -> bool:
         """Whether the agent waits for a tool that is running."""
@@ -136,7 +177,7 @@ class ToolLedger:
         return any(call.state in _OPEN for call in self._calls.values())
 
     def _abandon(self, call: ToolCall) -> list[AnyCommand]:
-        was_running = call.state is State.RUNNING
+        was_running = call.state is State.RUNNING and call.expires_at is None
         call.state = State.ABANDONED
         # a half-made booking is worse than an unheard answer: a tool runs to its end unless it says otherwise
         return [AbandonTool(call.tool_call_id, cancel=call.name in self._cancellable)] if was_running else []

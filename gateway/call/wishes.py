@@ -4,10 +4,7 @@ Owns the bounds, and what a session that takes over must be told again: configur
 call, a wish for a reply is said once.
 """
 
-from collections.abc import Set as AbstractSet
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from gateway.commands import AskReply, Configure
 
@@ -15,22 +12,6 @@ MOST_WISHES: Final = 4
 """Wishes for a reply that are kept; older ones would answer a conversation that has gone on."""
 MOST_CONFIGURATIONS: Final = 32
 """Changes of the session that are kept."""
-
-
-class _SessionUpdate(msgspec.Struct):
-    session: dict[str, Any] = {}
-
-
-def read_session_update(raw: str, client_may: AbstractSet[str]) -> tuple[str, str]:
-    """What of a client's `session.update` the route lets through, as JSON text, and what it is told otherwise."""
-    try:
-        session = msgspec.json.decode(raw, type=_SessionUpdate).session
-    except (msgspec.DecodeError, RecursionError):
-        return "", "session.update was not understood; send {'session': {…}}"
-    refused = sorted(session.keys() - client_may)
-    allowed = {name: value for name, value in session.items() if name in client_may}
-    complaint = f"the route keeps its own {', '.join(refused)}" if refused else ""
-    return msgspec.json.encode(allowed).decode() if allowed else "", complaint
 
 
 class Wishes:
@@ -45,9 +26,9 @@ class Wishes:
         """The agent shall say something once it is back."""
         self._wishes = [*self._wishes, instructions][-MOST_WISHES:]
 
-    def configure(self, session: str, *, told: bool) -> None:
+    def configure(self, wish: Configure, *, told: bool) -> None:
         """The session shall be so from here on; ``told`` when the session in force knows already."""
-        self._configurations.append(Configure(session))
+        self._configurations.append(wish)
         self._told += told
         if len(self._configurations) > MOST_CONFIGURATIONS:
             del self._configurations[0]

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from gateway.audio import AudioFormat
 from gateway.commands import CallEnded
-from gateway.events import CallerConfigured, EndingAsked
+from gateway.events import CallerConfigured, CallStarted, EndingAsked
 from gateway.observers.log import NUMBER, mask_number
 
 _DOT: Final = "•"
@@ -48,12 +48,31 @@ def _without_numbers(sentence: str) -> str:
 
 
 def _names_of_fields(raw: str) -> str:
-    """A client's `session.update` without its values."""
+    """A client's `session.update` without its values, but for those by which a conversation goes."""
+    if not raw:
+        return raw
     try:
         session = msgspec.json.decode(raw, type=_SessionUpdate).session
     except (msgspec.DecodeError, RecursionError):
         return _NOT_UNDERSTOOD
-    return msgspec.json.encode({"session": dict.fromkeys(session)}).decode()
+    shown = {name: _shown_field(name, value) for name, value in session.items()}
+    return msgspec.json.encode({"session": shown}).decode()
+
+
+def _shown_field(name: str, value: Any) -> Any:
+    """What of a field is no word of anybody: names of nested fields and tools, and who may interrupt."""
+    match name, value:
+        case (("input" | "output" | "turn_detection"), dict()):
+            return {key: _shown_field(key, nested) for key, nested in value.items()}
+        case "tools", list():
+            return [
+                {key: tool[key] for key in ("name", "timeout_seconds") if key in tool}
+                for tool in value
+                if isinstance(tool, dict)
+            ]
+        case (("interrupt_response" | "agent_id"), bool() | str()):
+            return value
+    return None
 
 
 def _emptied(value: Any) -> Any:
@@ -71,6 +90,7 @@ _RULES: Final[dict[str, Rule]] = {
 }
 _OWN_RULES: Final[dict[tuple[type, str], Rule]] = {
     (CallerConfigured, "raw"): _names_of_fields,
+    (CallStarted, "raw"): _names_of_fields,
     (EndingAsked, "reason"): _masked,  # an agent gives it, in words of the conversation
 }
 

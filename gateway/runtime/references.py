@@ -18,10 +18,14 @@ from gateway.runtime.clips import BUILT_IN_CLIPS, why_unusable
 from gateway.runtime.decode import nobody, one_of, suggest, uninstalled
 from gateway.runtime.offline_script import read_script
 from gateway.runtime.routing import ConfiguredRoutes, address_book, fallbacks, home_region, strangers
+from gateway.runtime.terms import covered
 from gateway.runtime.yaml_source import Node, Problems
-from gateway.settings import Secrets, ServerSettings, Settings
+from gateway.settings import RouteSettings, Secrets, ServerSettings, Settings
 
 _T = TypeVar("_T")
+
+CLIENT_FIELDS = (*SESSION_FIELDS, "agent_id")
+"""What a route may let its clients set; of `input` and `output` also parts."""
 
 
 def check_references(
@@ -153,10 +157,7 @@ class _Check:
                 self._add((*here, "name"), f"is the name of routes[{names[route.name]}] too; choose another")
             names.setdefault(route.name, index)
             self._agent((*here, "agent"), route.agent)
-            for position, field in enumerate(route.client_may):
-                if field not in SESSION_FIELDS:
-                    advice = suggest(field, SESSION_FIELDS, "")
-                    self._add((*here, "client_may", position), f"the session has no such field; {advice}")
+            self._client_fields(route, here)
             for position, region in enumerate(route.allow_regions):
                 self._region((*here, "allow_regions", position), region)
             for position, adapter in enumerate(route.match.adapter):
@@ -169,6 +170,19 @@ class _Check:
                         self._add(
                             (*here, "match", side, position), "a * may only stand at the end; shorten it"
                         )
+
+    def _client_fields(self, route: RouteSettings, here: tuple[str | int, ...]) -> None:
+        """What clients may set must be fields of a session, and with a token no more than with a key."""
+        for position, field in enumerate(route.client_may):
+            if field not in CLIENT_FIELDS and not field.startswith(("input.", "output.")):
+                advice = suggest(field, CLIENT_FIELDS, "")
+                self._add((*here, "client_may", position), f"the session has no such field; {advice}")
+        for position, field in enumerate(route.token_may or ()):
+            if not covered(field, route.client_may):
+                self._add(
+                    (*here, "token_may", position),
+                    f"clients with a key may not set it either; add {field} to client_may, or leave it out",
+                )
 
     def residency(self) -> None:
         """No call may reach another region by failing over, unless its route says so."""

@@ -3,17 +3,17 @@
 Owns that reduction, so that the machine never sees a configuration. Also says what an agent's plan needs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-from gateway.agents.voice_agent_session import interruptible
+from gateway.agents.voice_agent_session import declared_tools, interruptible
 from gateway.commands import OpenAgent
 from gateway.contracts import Adapter, AgentCall, Dial, Local, Route, SessionMemory
 from gateway.errors import ConfigError
 from gateway.events import CallInfo
 from gateway.runtime.plugins import Generation
 from gateway.runtime.routing import address_book
-from gateway.settings import AgentSettings, RegionSettings
+from gateway.settings import AgentSettings, RegionSettings, RouteSettings
 from gateway.terms import AgentTerms, CallTerms
 from gateway.tools import Tool
 
@@ -21,8 +21,15 @@ LEAD_WITH_CLEAR_MS: Final = 2000.0
 """How far ahead of the caller's ear we send where the far end can drop it again."""
 LEAD_WITHOUT_CLEAR_MS: Final = 200.0
 """The same where it cannot."""
+KEYS_ONLY: Final = frozenset({"agent_id", "webhook"})
+"""Fields that a client with a minted token may set only where the route's ``token_may`` names them."""
 NOWHERE: Final = RegionSettings(voice_agent="")
 """The address book of agents in this process."""
+
+
+def covered(name: str, names: Iterable[str]) -> bool:
+    """Whether a field, or the part of one, is among these fields or inside one of them."""
+    return name in names or name.partition(".")[0] in names
 
 
 def call_terms(
@@ -44,7 +51,8 @@ def call_terms(
         steady=adapter.steady,
         closing_leaves=adapter.closing_leaves,
         dtmf=route.settings.dtmf,
-        client_may=frozenset(route.settings.client_may),
+        client_may=frozenset(_client_may(route.settings, info)),
+        speaks_api=adapter.in_band,
         cancellable=frozenset(cancellable),
         clips={name: info.audio.ms(len(audio)) for name, audio in clips.items()},
         call_s=min(limits.call_s, info.session_s or limits.call_s),
@@ -52,6 +60,15 @@ def call_terms(
         return_s=limits.return_s,
         goodbye_s=limits.goodbye_s,
     )
+
+
+def _client_may(route: RouteSettings, info: CallInfo) -> tuple[str, ...]:
+    """What this client may set: one with a minted token is anybody, and may never do more than one with a key."""
+    if info.admitted_by != "token":
+        return route.client_may
+    if route.token_may is not None:
+        return tuple(name for name in route.token_may if covered(name, route.client_may))
+    return tuple(name for name in route.client_may if name not in KEYS_ONLY)
 
 
 def _lead_ms(adapter: Adapter) -> float:
@@ -111,4 +128,5 @@ def _agent_terms(generation: Generation, name: str) -> AgentTerms:
         stalled_reply_s=settings.stalled_reply_s,
         introduces_itself=not remote,
         interruptible=interruptible(settings),
+        tools=frozenset(tool.name for tool in tools_of(generation, name)) | declared_tools(settings),
     )

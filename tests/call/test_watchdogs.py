@@ -140,7 +140,8 @@ def test_a_client_sets_what_the_route_allows() -> None:
     """The rest keeps the route's value and is named in a notice; nothing ends the call."""
     play = Play.talking(terms(client_may=frozenset({"greeting"})))
     play.on(
-        CallerConfigured('{"session":{"greeting":"Hi","llm":[],"tools":[]}}'), Configure('{"greeting":"Hi"}')
+        CallerConfigured('{"session":{"greeting":"Hi","llm":[],"tools":[]}}'),
+        Configure('{"greeting":"Hi"}', by_client=True),
     )
     assert "llm, tools" in notices(play)[0]
     play.on(CallerConfigured('{"session":{"tools":[]}}'))

@@ -143,7 +143,11 @@ def test_without_names_of_its_own_a_region_is_us_or_eu() -> None:
         ("records: {path: x, keep_days: 0}\n", "records.keep_days: expected"),
         (
             "agents: {a: {kind: offline}}\nroutes: [{name: r, agent: a, client_may: [nonsense]}]\n",
-            "routes[0].client_may[0]: the session has no such field; use greeting, input",
+            "routes[0].client_may[0]: the session has no such field; use agent_id, greeting, input",
+        ),
+        (
+            "agents: {a: {kind: offline}}\nroutes: [{name: r, agent: a, client_may: [input.], token_may: [tools]}]\n",
+            "routes[0].token_may[0]: clients with a key may not set it either; add tools to client_may",
         ),
         ("server: 7\n", "server: expected a mapping"),
         ("server: {public_url: voice.example.com}\n", "server.public_url: expected an origin"),
