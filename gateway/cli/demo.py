@@ -41,7 +41,7 @@ agents:
     session: {{greeting: "{greeting}"}}
     tools: [drive, hang_up]
 routes: [{{name: demo, agent: rover, dtmf: text}}]
-adapters: {{twilio: {{auth_token: {token}}}, pcm: {{}}}}
+adapters: {{twilio: {{auth_token: {token}}}, pcm: {{}}, browser: {{}}}}
 """
 GREETING: Final = (
     "Hello, this is Talkpath. You can tell me to go forward or backward, name a card, or say goodbye."
@@ -160,8 +160,8 @@ class _Demo:
 
     async def _stay(self, bound: "Bound") -> None:
         self._say(
-            f"\nStill serving at {bound.url}; call it with: talkpath call {bound.url} --as pcm "
-            "--audio goforward.wav (Ctrl-C ends it)"
+            f"\nStill serving. Talk to it in a browser at {bound.url}/, or call it with: talkpath call {bound.url} "
+            "--as pcm --audio goforward.wav (Ctrl-C ends it)"
         )
         await asyncio.Event().wait()
 

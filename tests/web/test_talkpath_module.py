@@ -161,24 +161,24 @@ async def test_sound_is_played_whole_at_every_rate_of_the_device(browser: Browse
     async with stage() as played, window(browser, played.url, script=script) as shown:
         socket = await talk(shown, played)
         await socket.words("r1", "Beep.")
-        await socket.play("r1", tone(1000), lead_s=0.4, burst_ms=200)
+        await socket.play("r1", tone(600), lead_s=0.4, burst_ms=200)
         await socket.say("reply.done", reply_id="r1", status="completed")
-        while (position := (await socket.until("talkpath.played", reply_id="r1"))["ms"]) < 999:
+        while (position := (await socket.until("talkpath.played", reply_id="r1"))["ms"]) < 599:
             pass
-        assert position == 1000
+        assert position == 600
         audio_format, pcm = await shown.heard()
         assert audio_format.rate_hz == (48_000 if script else 24_000)
         wave = np.frombuffer(pcm, "<i2").astype(float)
         loud = np.flatnonzero(np.abs(wave) > 300)
         whole = wave[loud[0] : loud[-1]]
-        assert abs(len(whole) / audio_format.rate_hz - 1) < 0.02, "no gap in it, nothing missing"
+        assert abs(len(whole) / audio_format.rate_hz - 0.6) < 0.02, "no gap in it, nothing missing"
         spectrum = np.abs(np.fft.rfft(whole * np.hanning(len(whole))))
         pitch_hz = np.argmax(spectrum) * audio_format.rate_hz / len(whole)
-        assert abs(pitch_hz - 440) < 2
+        assert abs(pitch_hz - 440) < 3
         begun = len(socket.sound)
-        for _ in range(50):
+        for _ in range(25):
             await socket.until("input.audio")
-        assert abs((len(socket.sound) - begun) / 48_000 - 1) < 0.3, "the microphone keeps its pace too"
+        assert abs((len(socket.sound) - begun) / 48_000 - 0.5) < 0.2, "the microphone keeps its pace too"
 
 
 async def test_resampling_is_clean(browser: Browser) -> None:
