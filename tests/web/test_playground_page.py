@@ -154,7 +154,7 @@ async def pale(shown: Window) -> list[str]:
     """The texts with too little contrast, in both themes."""
     found: list[str] = []
     for scheme in ("light", "dark"):
-        await shown.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        await shown.page.emulate_media(color_scheme=scheme)
         found += await shown.page.evaluate(PALE)
     return found
 
