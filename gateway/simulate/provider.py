@@ -40,9 +40,10 @@ Profile = Literal["realtime", "burst"]
 class Record:
     """What one session has received, over all its connections."""
 
-    def __init__(self) -> None:
+    def __init__(self, audio_bytes: int = _RECORDED_BYTES) -> None:
         self.audio = bytearray()
-        """The caller's sound, byte for byte as it arrived after ready; the first 16 MiB of it."""
+        """The caller's sound, byte for byte as it arrived after ready; the first ``audio_bytes`` of it."""
+        self._audio_bytes = audio_bytes
         self.messages: list[dict[str, Any]] = []
         """Every other message of the client, in order; the first 1000."""
         self.connections = 0
@@ -55,7 +56,7 @@ class Record:
     def note(self, received: dict[str, Any], sound: bytes) -> None:
         """Remember one message."""
         if received.get("type") == "input.audio":
-            self.audio += sound[: max(0, _RECORDED_BYTES - len(self.audio))]
+            self.audio += sound[: max(0, self._audio_bytes - len(self.audio))]
         elif len(self.messages) < 1000:
             self.messages.append(received)
 
@@ -79,8 +80,12 @@ class Provider:
         settings: OfflineSettings | None = None,
         offline_calls: int = 8,
         reply_audio: bytes = b"",
+        recorded_bytes: int = _RECORDED_BYTES,
     ) -> None:
-        """Without ``key`` any key is taken; ``reply_audio`` (in the session's output format) replaces speech, byte for byte."""
+        """Without ``key`` any key is taken; ``reply_audio`` (in the session's output format) replaces speech, byte for byte.
+
+        Of each session's sound ``recorded_bytes`` are kept.
+        """
         settings = settings or OfflineSettings()
         if profile is not None:
             settings = msgspec.structs.replace(settings, profile=profile)
@@ -94,6 +99,7 @@ class Provider:
         self._port = port
         self._faults = read_faults(faults)
         self._key = key
+        self._recorded_bytes = recorded_bytes
         self._offline = OfflineSessions(script=script, settings=settings, offline_calls=offline_calls)
         self._tokens: dict[str, float] = {}
         self._stack = AsyncExitStack()
@@ -206,7 +212,7 @@ class Provider:
     def _record(self, session_id: str) -> Record:
         if session_id not in self.sessions and len(self.sessions) >= _RECORDED_SESSIONS:
             self.sessions.pop(next(iter(self.sessions)))
-        return self.sessions.setdefault(session_id, Record())
+        return self.sessions.setdefault(session_id, Record(self._recorded_bytes))
 
 
 class _Attendance:

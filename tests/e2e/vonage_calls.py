@@ -141,7 +141,10 @@ async def exact_vonage_calls(seconds: float) -> Outcomes[Exact]:
     """At each rate a call in which both sides speak at the same time; the agent hears but does not mind."""
     said = noise(seconds, 1, 24_000)[:-14]  # no whole number of frames
     async with AsyncExitStack() as stack:
-        provider = await stack.enter_async_context(Provider(faults=["deaf"], reply_audio=said))
+        whole = PCM_24K.frame_bytes((seconds + LATE_S) * 1000)
+        provider = await stack.enter_async_context(
+            Provider(faults=["deaf"], reply_audio=said, recorded_bytes=whole)
+        )
         gateways = {
             rate_hz: await stack.enter_async_context(
                 live_gateway(LIVE.format(url=provider.url, secret=SECRET, rate_hz=rate_hz, rest=""))
