@@ -71,6 +71,11 @@ class ClientSession:
         self._asked = _laid_over(self._asked, session)
         self._ever_declared |= {str(tool["name"]) for tool in session.get("tools", [])}
 
+    @property
+    def agent_id(self) -> str:
+        """The agent that the client has named; empty where it has named none."""
+        return str(self._asked.get("agent_id", ""))
+
     def hide(self) -> None:
         """A connection of this session came with a minted token: hide from now on what such clients may not see."""
         self._hides = True

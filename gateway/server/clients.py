@@ -140,7 +140,12 @@ class ClientSockets:
     ) -> Call | str:
         visit = Visit("call", "", caller=upgrade.caller, callee=upgrade.callee)
         call = await self._reception.receive(
-            upgrade.call_id, adapter, guest, visit, resume_token=upgrade.resume_token
+            upgrade.call_id,
+            adapter,
+            guest,
+            visit,
+            agent=codec.session.agent_id,
+            resume_token=upgrade.resume_token,
         )
         if isinstance(call, Busy):
             await leg.turn_away(_BUSY.get(call.code, "at_capacity"), call.sentence)

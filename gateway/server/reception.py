@@ -42,9 +42,13 @@ class Reception:
         visit: Visit,
         *,
         route_name: str = "",
+        agent: str = "",
         resume_token: str = "",
     ) -> Call | Busy | NoRoute:
-        """Choose the route, by name where the address names one, and take a place for `access.token_s`."""
+        """Choose the route, by name where the address names one, and take a place for `access.token_s`.
+
+        An ``agent`` that a client names is a wish: the first route to it that takes this call, else any.
+        """
         info = CallInfo(
             call_id=call_id,
             adapter=adapter.name,
@@ -54,7 +58,7 @@ class Reception:
             carrier_call_id=visit.carrier_call_id,
             parameters=dict(visit.parameters),
         )
-        route = self._route(info, guest, route_name)
+        route = self._route_to(agent, info, guest) or self._route(info, guest, route_name)
         if isinstance(route, NoRoute):
             return route
         booking = Booking(
@@ -70,6 +74,14 @@ class Reception:
             resume_token=resume_token,
         )
         return await self._registry.book(call_id, booking, self._settings.access.token_s)
+
+    def _route_to(self, agent: str, info: CallInfo, guest: Guest) -> Route | None:
+        names = guest.routes or [route.name for route in self._settings.routes]
+        mine = tuple(r for r in self._settings.routes if r.agent == agent and r.name in names)
+        if not mine:
+            return None
+        found = self._parts.route_call(info, msgspec.structs.replace(self._settings, routes=mine))
+        return found if found is not None and found.settings in mine else None
 
     def _route(self, info: CallInfo, guest: Guest, route_name: str) -> Route | NoRoute:
         settings = self._settings

@@ -1,0 +1,372 @@
+"""Sessions of clients over real sockets: what they set and see, their tools, their return, what they have played."""
+
+import json
+from typing import Any
+
+import pytest
+from api_client import ApiHouse, api_house, soon
+from fakes import FakeAgent
+
+from gateway.commands import Remember, ReplyHeard
+from gateway.contracts import MediaPass, ObserverKind
+from gateway.settings import (
+    AccessSettings,
+    AgentSettings,
+    KeySettings,
+    MatchSettings,
+    RouteSettings,
+    Secret,
+    ServerSettings,
+)
+
+KEYS = AccessSettings(
+    keys=(
+        KeySettings(name="backend", key=(Secret("k1"),), may=("connect", "tokens")),
+        KeySettings(name="other", key=(Secret("k2"),), may=("connect", "tokens")),
+    )
+)
+OPEN = (
+    RouteSettings(
+        name="default",
+        agent="main",
+        client_may=("system_prompt", "greeting", "tools", "input.keyterms", "webhook", "agent_id"),
+    ),
+)
+ROUTE_SESSION = {"system_prompt": "secret prompt", "greeting": "Hello.", "output": {"voice": "alba"}}
+TOOL = {"type": "function", "name": "get_stock", "description": "d", "parameters": {}}
+SECOND = b"\1\2" * 24_000
+
+
+def agents(**session: Any) -> dict[str, AgentSettings]:
+    return {"main": AgentSettings(kind="fake", session=session or ROUTE_SESSION)}
+
+
+async def token_of(house: ApiHouse, key: str = "k1") -> str:
+    async with house.http.get(
+        f"{house.url}/v1/token?expires_in_seconds=60", headers={"Authorization": key}
+    ) as answer:
+        return str((await answer.json())["token"])
+
+
+class Echoing(FakeAgent):
+    """An agent whose `session.ready` echoes what it was opened with."""
+
+    async def receive(self, text: str) -> None:
+        message = json.loads(text)
+        if message["type"] != "session.update":
+            await super().receive(text)
+            return
+        self.received.append(message)
+        first = not any(one["type"] == "session.update" for one in self.received[:-1])
+        self.say("session.updated", config=message["session"])
+        if first:
+            self.say("session.ready", session_id="sess_p", resume_token="t", config=message["session"])
+
+
+def opened_with(agent: FakeAgent) -> dict[str, Any]:
+    session: dict[str, Any] = agent.received[0]["session"]
+    return session
+
+
+# What it sets and sees
+
+
+async def test_what_the_route_allows_lies_over_the_routes_session() -> None:
+    """The agent is opened with the route's fields and over them the client's; the rest is named in a notice."""
+    async with api_house(Echoing(), agents=agents(), routes=OPEN) as house, house.client() as client:
+        ready = await client.begin(
+            system_prompt="mine", input={"keyterms": ["rye"]}, output={"voice": "eve"}, tools=[TOOL]
+        )
+        notice = await client.until("talkpath.notice")
+        assert notice["fields"] == ["output.voice"]
+        session = opened_with(house.agent)
+        assert (session["system_prompt"], session["greeting"]) == ("mine", "Hello.")
+        assert session["output"]["voice"] == ready["config"]["output"]["voice"] == "alba"
+        assert session["input"]["keyterms"] == ["rye"]
+        assert [tool["name"] for tool in session["tools"]] == ["get_stock"]
+        assert ready["config"]["system_prompt"] == "mine"
+        await client.send("session.update", session={"system_prompt": "again", "greeting": "Hi"})
+        assert (await client.until("session.error"))["code"] == "immutable_field"
+        await client.send("session.update", session={"system_prompt": "again"})
+        updated = await client.until("session.updated")
+        assert updated["config"]["system_prompt"] == "again"
+        assert house.agent.received[-1] == {"type": "session.update", "session": {"system_prompt": "again"}}
+
+
+async def test_a_token_sets_less_than_a_key_and_sees_less() -> None:
+    """With a token `webhook` is kept back, and neither the route's prompt nor its id shows; a key sets and sees it."""
+    webhook = {"url": "https://example.com", "events": ["session.completed"]}
+    async with api_house(Echoing(), Echoing(), agents=agents(), routes=OPEN, access=KEYS) as house:
+        async with house.client(f"/v1/ws/browser?token={await token_of(house)}") as client:
+            ready = await client.begin(webhook=webhook)
+            assert (await client.until("talkpath.notice"))["fields"] == ["webhook"]
+            assert "secret" not in json.dumps(client.events)
+            assert "sess_p" not in json.dumps(client.events)
+            assert ready["config"]["greeting"] == "Hello."
+            assert "webhook" not in opened_with(house.agent)
+        async with house.client(Authorization="k1") as client:
+            ready = await client.begin(webhook=webhook)
+            assert ready["config"]["system_prompt"] == "secret prompt"
+            assert opened_with(house.agent)["webhook"] == webhook
+
+
+async def test_a_route_may_narrow_what_tokens_set() -> None:
+    """`token_may` is the whole of it for tokens."""
+    routes = (
+        RouteSettings(name="default", agent="main", client_may=("tools", "greeting"), token_may=("tools",)),
+    )
+    async with api_house(Echoing(), agents=agents(), routes=routes, access=KEYS) as house:
+        path = f"/v1/ws/browser?token={await token_of(house)}"
+        async with house.client(path) as client:
+            await client.begin(greeting="Mine.", tools=[TOOL])
+            assert (await client.until("talkpath.notice"))["fields"] == ["greeting"]
+
+
+async def test_a_clash_of_tools_ends_the_first_update() -> None:
+    """A tool of the route's name is an error with its place, and closes with 1008."""
+    session = {"tools": [{"type": "function", "name": "get_stock"}]}
+    async with api_house(agents=agents(**session), routes=OPEN) as house, house.client() as client:
+        await client.send("session.update", session={"tools": [TOOL]})
+        error = await client.until("session.error")
+        assert (error["code"], error["param"]) == ("invalid_value", "tools[0].name")
+        assert await client.closed() == 1008
+    assert house.street.opened == []
+
+
+async def test_what_the_provider_refuses_is_told_to_the_client() -> None:
+    """A bad value that only the provider can judge closes the first update as the provider would."""
+    agent = FakeAgent(ready=False)
+    routes = (RouteSettings(name="default", agent="main", client_may=("output",)),)
+    async with api_house(agent, routes=routes) as house, house.client() as client:
+        await client.send("session.update", session={"output": {"voice": "nobody"}})
+        await soon(lambda: house.street.opened and house.agent.received)
+        house.agent.say("session.error", code="invalid_value", message="Invalid voice 'nobody'.")
+        error = await client.until("session.error")
+        assert (error["code"], error["message"]) == ("invalid_value", "Invalid voice 'nobody'.")
+        assert await client.closed() == 1008
+
+
+@pytest.mark.parametrize(
+    ("agent_id", "may", "opened", "code"),
+    [
+        ("second", (), "second", None),
+        ("main", (), "main", None),
+        ("agent_0f3c", ("agent_id",), "agent_0f3c", None),
+        ("agent_0f3c", (), "", "agent_not_found"),
+        ("phone", (), "", "agent_not_found"),
+    ],
+)
+async def test_an_agent_is_named_by_its_id(
+    agent_id: str, may: tuple[str, ...], opened: str, code: str | None
+) -> None:
+    """One of our agents is reached by its own route, a stored one of the provider where the route lets clients."""
+    configured = {
+        name: AgentSettings(kind="fake", session={"system_prompt": name})
+        for name in ("main", "second", "phone")
+    }
+    routes = (
+        RouteSettings(name="default", agent="main", client_may=may),
+        RouteSettings(name="also", agent="second"),
+        RouteSettings(name="phones", agent="phone", match=MatchSettings(adapter=("twilio",))),
+    )
+    async with api_house(Echoing(), agents=configured, routes=routes) as house, house.client() as client:
+        await client.send("session.update", session={"agent_id": agent_id})
+        if code:
+            assert (await client.until("session.error"))["code"] == code
+            assert await client.closed() == 1008
+            return
+        await client.until("session.ready")
+        session = opened_with(house.agent)
+        assert (session.get("agent_id") or session["system_prompt"]) == opened
+
+
+# Its tools
+
+
+async def test_a_tool_of_the_client_is_called_and_answered() -> None:
+    """The call reaches the client, its answer the agent; results for nothing are ignored without a word."""
+    async with api_house(Echoing(), agents=agents(), routes=OPEN) as house, house.client() as client:
+        await client.begin(tools=[TOOL])
+        house.agent.say("tool.call", call_id="c1", name="get_stock", arguments={"item": "rye"})
+        called = await client.until("tool.call")
+        assert called["arguments"] == {"item": "rye"}
+        await client.send("tool.result", call_id="nothing", result="{}")
+        await client.send("tool.result", call_id="c1", result='{"n":1}', is_error=False)
+        await soon(lambda: "tool.result" in house.agent.kinds())
+        assert house.agent.received[-1]["result"] == '{"n":1}'
+        assert client.of("session.error") == client.of("talkpath.notice") == []
+
+
+# Its return
+
+
+async def test_a_client_that_comes_back_finds_its_call() -> None:
+    """Same id, same agent session; what it missed is told, unheard sound is sent again, its tool call is repeated."""
+    async with api_house(Echoing(), agents=agents(), routes=OPEN) as house, house.client() as first:
+        ready = await first.begin(tools=[TOOL])
+        house.agent.say("tool.call", call_id="c1", name="get_stock", arguments={})
+        await first.until("tool.call")
+        house.agent.speak("r1", SECOND * 3)
+        await first.until_sound("r1", 4800)
+        first.drop()
+        await soon(lambda: house.registry.listing()[0].phase == "caller_lost")
+        house.agent.say("transcript.user", text="Hello?", item_id="m1")
+        async with house.client() as second:
+            await second.send("session.resume", session_id=ready["session_id"])
+            again = await second.until("session.ready")
+            assert (again["session_id"], again["resume_token"]) == (
+                ready["session_id"],
+                ready["resume_token"],
+            )
+            assert again["config"] == ready["config"]
+            assert second.order == ["session.ready"]
+            assert (await second.until("tool.call"))["call_id"] == "c1"
+            await second.send("tool.result", call_id="c1", result="{}")
+            done = await second.until("reply.done")
+            assert done["reply_id"] == "r1"
+            heard = len(first.sound["r1"]) + len(second.sound["r1"])
+            assert len(SECOND * 3) <= heard <= len(SECOND * 3) + 0.5 * 48_000
+            assert (SECOND * 3).endswith(second.sound["r1"][-960:])
+            assert (await second.until("transcript.user"))["text"] == "Hello?"
+            assert house.agent.kinds().count("session.update") == 1
+            await second.send("session.end")
+            assert await second.closed() == 1000
+
+
+async def test_a_resume_token_opens_its_own_session_only() -> None:
+    """As key it brings back its session; for another session or a new one it is worth nothing."""
+    async with api_house(access=KEYS) as house, house.client(Authorization="k1") as first:
+        one = await first.begin()
+        async with house.client(Authorization="k1") as other:
+            two = await other.begin()
+            bearer = f"Bearer {one['resume_token']}"
+            async with house.client(Authorization=bearer) as third:
+                await third.send("session.resume", session_id=two["session_id"])
+                assert (await third.until("session.error"))["code"] == "session_forbidden"
+                assert await third.closed() == 1008
+            async with house.client(Authorization=bearer) as third:
+                await third.send("session.update")
+                assert (await third.until("session.error"))["code"] == "unauthorized"
+                assert await third.closed() == 1008
+            async with house.client(Authorization=bearer) as third:
+                await third.send("session.resume", session_id=one["session_id"])
+                assert (await third.until("session.ready"))["session_id"] == one["session_id"]
+                assert await first.closed() == 1000
+
+
+async def test_only_its_own_key_brings_a_session_back() -> None:
+    """Another key's session is forbidden, and a token may not take over what a key has begun."""
+    async with api_house(access=KEYS) as house, house.client(Authorization="k1") as first:
+        session_id = (await first.begin())["session_id"]
+        for path, headers in (
+            ("/v1/ws/browser", {"Authorization": "k2"}),
+            (f"/v1/ws/browser?token={await token_of(house)}", {}),
+        ):
+            async with house.client(path, **headers) as second:
+                await second.send("session.resume", session_id=session_id)
+                assert (await second.until("session.error"))["code"] == "session_forbidden"
+                assert await second.closed() == 1008
+
+
+async def test_a_fresh_token_brings_a_tokens_session_back() -> None:
+    """A client with tokens needs a new one for each connection, as at the provider."""
+    async with api_house(access=KEYS) as house:
+        used = await token_of(house)
+        async with house.client(f"/v1/ws/browser?token={used}") as first:
+            session_id = (await first.begin())["session_id"]
+            first.drop()
+            async with house.client(f"/v1/ws/browser?token={used}") as second:
+                assert (await second.until("session.error"))["code"] == "unauthorized"
+            async with house.client(f"/v1/ws/browser?token={await token_of(house)}") as third:
+                await third.send("session.resume", session_id=session_id)
+                await third.until("session.ready")
+
+
+@pytest.mark.parametrize("session_id", ["sess_0123456789abcdef01234567", "nonsense", ""])
+async def test_a_session_that_is_not_there(session_id: str) -> None:
+    """An unknown or ended session is `session_not_found` and 1008."""
+    async with api_house() as house, house.client() as client:
+        await client.send("session.resume", session_id=session_id)
+        error = await client.until("session.error")
+        assert (error["code"], error["message"]) == (
+            "session_not_found",
+            "Session not found or grace window has expired",
+        )
+        assert await client.closed() == 1008
+
+
+async def test_a_session_is_kept_for_a_while() -> None:
+    """After the grace window the session is over, at the agent too; an ended one cannot be resumed at all."""
+    async with api_house(limits={"return_s": 0.1}) as house:
+        async with house.client() as first:
+            session_id = (await first.begin())["session_id"]
+            first.drop()
+            await soon(lambda: not house.registry.listing())
+        assert house.agent.ended_at is not None
+        async with house.client() as second:
+            await second.send("session.resume", session_id=session_id)
+            assert (await second.until("session.error"))["code"] == "session_not_found"
+
+
+async def test_a_session_outlives_the_sessions_behind_it() -> None:
+    """When the provider's session is lost and renewed, the client is told nothing of it and keeps its id."""
+    async with api_house(FakeAgent(), FakeAgent()) as house, house.client() as client:
+        ready = await client.begin()
+        house.agent.drop()
+        await soon(lambda: len(house.street.opened) == 2 and house.agent.received)
+        house.agent.say("reply.started", reply_id="r2", session_id="sess_1")
+        started = await client.until("reply.started", reply_id="r2")
+        assert started["session_id"] == ready["session_id"]
+        assert client.order.count("session.ready") == 1
+
+
+# The longest session, and what was played
+
+
+async def test_a_tokens_cap_ends_the_session() -> None:
+    """When the cap is reached the client reads `session_expired` and `session.ended`, and is closed with 1008."""
+    async with api_house(access=KEYS) as house:
+        capped = MediaPass("", "", "", key="backend", session_s=0.3)
+        token = await house.street.house.store.mint(capped, 60)
+        async with house.client(f"/v1/ws/browser?token={token}") as client:
+            await client.begin()
+            assert await client.closed() == 1008
+        kinds = [(event["type"], event.get("code")) for event in client.events[-2:]]
+        assert kinds == [("session.error", "session_expired"), ("session.ended", None)]
+
+
+async def test_what_the_client_has_played_is_what_was_heard() -> None:
+    """`talkpath.played` confirms, and `talkpath.heard` says what came of the reply."""
+    facts: list[ReplyHeard] = []
+
+    class Facts:
+        wants: tuple[type, ...] = (Remember,)
+
+        def see(self, entry: Any) -> None:
+            if isinstance(entry.item.fact, ReplyHeard):
+                facts.append(entry.item.fact)
+
+        def close(self) -> None:
+            pass
+
+    watching = [ObserverKind("facts", lambda _info, _terms: Facts())]
+    async with api_house(FakeAgent(), observers=watching) as house, house.client() as client:
+        await client.begin()
+        house.agent.speak("r1", SECOND)
+        await client.until_sound("r1", len(SECOND))
+        await client.send("talkpath.played", reply_id="r1", ms=1000)
+        heard = await client.until("talkpath.heard")
+        assert (heard["reply_id"], heard["heard_ms"], heard["confirmed"]) == ("r1", 1000.0, True)
+        assert [fact.confirmed for fact in facts] == [True]
+        house.agent.speak("r2", SECOND)
+        heard = await client.until("talkpath.heard", reply_id="r2")
+        assert not heard["confirmed"]
+
+
+async def test_an_end_is_told_before_the_socket_closes() -> None:
+    """A hang-up by an operator is `session.ended` and 1000; a gateway that stops ends sessions in the same words."""
+    async with api_house(server=ServerSettings(close_s=1)) as house, house.client() as client:
+        await client.begin()
+        house.registry.listing()[0].hang_up("asked")
+        await client.until("session.ended")
+        assert await client.closed() == 1000
