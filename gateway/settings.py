@@ -74,7 +74,7 @@ class ServerSettings(Section, frozen=True, kw_only=True):
     wire_errors: Count = 10
     """Unreadable messages in a row after which a connection is closed."""
     lost_after_s: Annotated[float, Meta(ge=1, le=120)] | None = 5.0
-    """Seconds in which nothing comes from a carrier whose sound never pauses, as Twilio's, after which its connection
+    """Seconds in which nothing comes from a carrier, whose sound never pauses, after which its connection
     counts as lost; null never. The call then waits for the carrier to come back, `limits.return_s`."""
 
 

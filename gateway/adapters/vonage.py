@@ -290,5 +290,6 @@ def register_adapters(settings: Settings) -> list[Adapter]:  # noqa: ARG001 - th
             control=control,
             marks=True,
             clears=True,
+            steady=True,
         )
     ]

@@ -7,7 +7,7 @@ from numbered import FRAME_BYTES, word_sound
 from gateway.events import CallerLost, CallerReturned
 
 FRAME_MS = 20.0
-SPOKEN_S = 3.0
+SPOKEN_S = 2.5
 """How long before a cut the agent may have begun to say what was in the carrier's buffer when it came."""
 
 

@@ -22,8 +22,8 @@ from together import Outcomes, run_together
 
 from gateway.simulate import CallResult, CallScript, TwilioCaller, Utterance
 
-WORDS = 18
-LEAD_S, UTTERANCE_S, PAUSE_S = 2.6, 0.7, 3.9
+WORDS = 14
+LEAD_S, UTTERANCE_S, PAUSE_S = 2.1, 0.7, 3.4
 MOST_S = 60.0
 VOICE = Voice(LEAD_S, UTTERANCE_S, PAUSE_S, MOST_S)
 STAGES: Final[Mapping[Stage, float]] = {

@@ -26,7 +26,7 @@ from gateway.simulate import CallResult, CallScript, TwilioCaller, Utterance
 from gateway.tools import CallHandle, Tool
 
 TOOL_S = 0.6
-LEAD_S, UTTERANCE_S, PAUSE_S = 1.8, 0.7, 3.0
+LEAD_S, UTTERANCE_S, PAUSE_S = 1.6, 0.7, 2.8
 MOST_S = 60.0
 PIECE_S = 1.0
 VOICE = Voice(LEAD_S, UTTERANCE_S, PAUSE_S, MOST_S)

@@ -109,6 +109,16 @@ async def test_an_agent_that_fell_silent_is_missed_in_time() -> None:
         assert not one.leg.is_open
 
 
+async def test_an_agent_that_is_frozen_is_missed_in_time() -> None:
+    """Its machine still takes what is sent, and nobody there reads it."""
+    async with watched() as one:
+        writer = one.agent.socket._writer
+        assert writer is not None
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        assert await takes(LOST_AFTER_S, lambda: until(lambda: one.events))
+        assert one.loss.reason == f"1006 nothing has come for {LOST_AFTER_S} s"
+
+
 async def test_an_agent_that_answers_and_says_nothing_is_there() -> None:
     """A pause in the conversation is no loss."""
     async with watched() as one:
