@@ -114,7 +114,7 @@ async def test_an_agent_that_is_frozen_is_missed_in_time() -> None:
     async with watched() as one:
         writer = one.agent.socket._writer
         assert writer is not None
-        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.transport.pause_reading()
         assert await takes(LOST_AFTER_S, lambda: until(lambda: one.events))
         assert one.loss.reason == f"1006 nothing has come for {LOST_AFTER_S} s"
 
