@@ -160,12 +160,13 @@ def test_a_cut_socket_is_invited_again(seen: Seen) -> None:
     (gap,) = result.socket_gaps
     tell(
         "vonage cut",
-        f"away for {(gap.end_s - gap.start_s) * 1000:.0f} ms, frames heard twice {heard.count(2)}",
+        f"away for {(gap.end_s - gap.start_s) * 1000:.0f} ms, frames never heard whole {heard.count(0)}, "
+        f"heard twice {heard.count(2)}, caller punctual to {result.pacing.late_max_ms:.1f} ms",
     )
     assert result.sockets == 2
     assert result.warnings == []
     assert ended.story.end == "caller_left"
     assert [fact.cut_ms for fact in ended.story.heard.values()] == [0]
-    # the frame in the ear when the socket broke is the only one that was heard in part
-    assert heard.count(0) <= 1
+    # the frame in the ear when the socket broke is heard in part; when this process stands still, both ends do
+    assert heard.count(0) * 20 <= still_ms_allowed(result)
     assert sum(times - 1 for times in heard if times) * 20 <= TWICE_MS

@@ -137,8 +137,11 @@ def noise(seconds: float, seed: int, rate_hz: int) -> bytes:
     return samples.astype("<i2").tobytes()
 
 
-async def exact_vonage_calls(seconds: float) -> Outcomes[Exact]:
-    """At each rate a call in which both sides speak at the same time; the agent hears but does not mind."""
+async def exact_vonage_calls(seconds: float, opened: asyncio.Barrier | None = None) -> Outcomes[Exact]:
+    """At each rate a call in which both sides speak at the same time; the agent hears but does not mind.
+
+    ``opened`` keeps everybody from calling while others open what they need, which stops this process for a while.
+    """
     said = noise(seconds, 1, 24_000)[:-14]  # no whole number of frames
     async with AsyncExitStack() as stack:
         whole = PCM_24K.frame_bytes((seconds + LATE_S) * 1000)
@@ -155,6 +158,8 @@ async def exact_vonage_calls(seconds: float) -> Outcomes[Exact]:
             str(rate_hz): partial(_exact, gateway, provider, said, rate_hz, seconds)
             for rate_hz, gateway in gateways.items()
         }
+        if opened is not None:
+            await opened.wait()
         return await run_together(calls, limit_s=seconds + LATE_S + 10)
 
 
@@ -258,7 +263,7 @@ async def _transfer(gateway: LiveGateway, caller: VonageCaller) -> None:
     call.runner.offer(EndingAsked("transfer", TARGET))
 
 
-async def _end_everywhere() -> Outcomes[Ended]:
+async def _end_everywhere(opened: asyncio.Barrier) -> Outcomes[Ended]:
     nine = CallScript(utterances=(Utterance(label="key 9", digits="9"),), hang_up=False, max_s=25.0)
     patient = CallScript(hang_up=False, max_s=25.0)
     listening = CallScript(hang_up=False, max_s=READING_S + 4)
@@ -268,6 +273,7 @@ async def _end_everywhere() -> Outcomes[Ended]:
         await carrier.open()
         with_rest, without = await carrier.gateway(), await carrier.gateway(rest=False)
         reading = await carrier.gateway(reply=noise(READING_S, READING_SEED, 24_000))
+        await opened.wait()
         return await run_together(
             {
                 BY_REST: lambda: carrier.call(with_rest, "15550101", nine),
@@ -282,10 +288,11 @@ async def _end_everywhere() -> Outcomes[Ended]:
 async def vonage_everywhere(seconds: float) -> Seen:
     """All of it side by side."""
     spoken = {str(rate_hz): partial(_speak, rate_hz) for rate_hz in RATES_HZ}
+    opened = asyncio.Barrier(2)
     async with asyncio.TaskGroup() as group:
         first = group.create_task(run_together(spoken))
-        second = group.create_task(exact_vonage_calls(seconds))
-        third = group.create_task(_end_everywhere())
+        second = group.create_task(exact_vonage_calls(seconds, opened))
+        third = group.create_task(_end_everywhere(opened))
     return Seen(first.result(), second.result(), third.result())
 
 
