@@ -1,13 +1,19 @@
-"""Whatever a peer sends, only `WireError` leaves a codec."""
+"""Whatever a peer sends, only `WireError` leaves a codec, and soon."""
 
 import contextlib
+import gc
+import os
+import secrets
+import time
 from typing import Any
 
 import msgspec
 import pytest
 import wires
+from figures import tell
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from mutations import Message, Mutator
 
 from gateway.contracts import Codec
 from gateway.errors import WireError
@@ -15,6 +21,15 @@ from gateway.events import Event
 
 NAMES = sorted([*wires.adapters(), *wires.agent_kinds()])
 DEEP = 50_000
+MUTATIONS = int(os.environ.get("TALKPATH_MUTATIONS") or 10_000)
+"""Mutated messages through each codec in an ordinary run; `make slow` takes a million."""
+SLOW_MUTATIONS = int(os.environ.get("TALKPATH_MUTATIONS") or 1_000_000)
+SEED = int(os.environ.get("TALKPATH_SEED") or secrets.randbelow(2**32))
+"""Printed at the end of the run; give it again to repeat the same mutations."""
+LIMIT_S = 0.05
+"""Processor time that a message may cost."""
+LONGEST_RUN = 40
+"""Messages of one connection."""
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
 values = st.recursive(
@@ -152,3 +167,73 @@ def test_codec_survives_any_address(name: str, query: dict[str, str]) -> None:
     """Whatever an address says, the connection is opened or refused with a sentence."""
     with contextlib.suppress(WireError):
         wires.new_codec(name, {"upgrade": {"query": query}})
+
+
+def mutate(name: str, count: int) -> None:
+    """Send mutated messages through many connections of a codec, which begin as they should in half of the cases."""
+    mutator = Mutator(received(name), SEED)
+    openings, good = setups(name), mutator.good()
+    slowest_s, slowest, read = 0.0, b"", 0
+    gc.collect()
+    gc.freeze()  # what the other tests have left is nobody's time
+    try:
+        while read < count:
+            codec = wires.new_codec(name, openings[read % len(openings)])
+            messages: list[Message] = good[: read % (len(good) + 1)] if read % 2 else []
+            messages += [mutator.next() for _ in range(1 + read % LONGEST_RUN)]
+            for message in messages:
+                began = time.thread_time()
+                survive(codec, message)
+                took_s = time.thread_time() - began
+                if took_s > slowest_s:
+                    slowest_s, slowest = took_s, repr(message[:300]).encode()
+            read += len(messages)
+    finally:
+        gc.unfreeze()
+    tell(f"fuzz {name}", f"{read} messages, seed {SEED}; the slowest took {slowest_s * 1000:.1f} ms")
+    assert slowest_s < LIMIT_S, slowest
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if received(name)])
+def test_codec_survives_many_mutations(name: str) -> None:
+    """Ten thousand messages with something wrong in them are read or refused, each in less than 50 ms."""
+    mutate(name, MUTATIONS)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", [name for name in NAMES if received(name)])
+def test_codec_survives_a_million_mutations(name: str) -> None:
+    """A million of them are."""
+    mutate(name, SLOW_MUTATIONS)
+
+
+FILLERS = {
+    "numbers": "[" + "1," * 500_000 + "1]",
+    "objects": "[" + "{}," * 330_000 + "1]",
+    "nests": "[" + ("[" * 900 + "]" * 900 + ",") * 570 + "1]",
+    "escapes": '"' + "\\u0041" * 170_000 + '"',
+    "keys": "{" + ",".join(f'"{number}":"1"' for number in range(80_000)) + "}",
+}
+"""Nearly a megabyte each, of what is dear to read."""
+
+
+@pytest.mark.parametrize("filler", FILLERS)
+@pytest.mark.parametrize("name", [name for name in NAMES if received(name)])
+def test_longest_messages_cost_little(name: str, filler: str) -> None:
+    """The longest message that a wire takes is read or refused in less than 50 ms, whatever it is made of."""
+    objects = [message for message in received(name) if isinstance(message, dict) and "$hex" not in message]
+    fields = {
+        (str(message.get("type") or message.get("event")), at)
+        for message in objects
+        for at in [*message, "x"]
+    }
+    for kind, at in sorted(fields):
+        written = f'{{"type":"{kind}","event":"{kind}","{at}":{FILLERS[filler]}}}'
+        took_s = []
+        for _ in range(2):
+            codec = wires.new_codec(name, setups(name)[0])
+            began = time.thread_time()
+            survive(codec, written)
+            took_s.append(time.thread_time() - began)
+        assert min(took_s) < LIMIT_S, (kind, at)

@@ -10,7 +10,7 @@ import re
 from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
 from gateway.adapters.twilio_http import TwilioSettings, answer, authorize, control, goodbye, visit
 from gateway.audio import MULAW_8K, level_dbfs
@@ -82,8 +82,8 @@ class _Connected(Struct, tag_field="event", tag="connected"):
 
 
 class _Peek(Struct):
-    event: Any = None
-    type: Any = None
+    event: Raw = Raw()  # whatever it is, it need not be built to see that it is no text
+    type: Raw = Raw()
 
 
 _MESSAGES: Final = msgspec.json.Decoder(_Media | _Mark | _Dtmf | _Start | _Stop | _Connected)
@@ -224,18 +224,23 @@ def _explain(message: str, error: Exception) -> list[Event]:
     """Say what is wrong with a message that could not be read, or let one pass that Twilio has added."""
     try:
         seen = _PEEK.decode(message)
+        event, kind = _text(seen.event), _text(seen.type)
     except _UNREADABLE:
         raise WireError("the message is not a JSON object") from error
-    if isinstance(seen.event, str) and seen.event not in _EVENTS:
+    if event is not None and event not in _EVENTS:
         return []
-    if seen.event is None and seen.type == "setup":
+    if bytes(seen.event) in (b"", b"null") and kind == "setup":
         raise WireError(
             "this is ConversationRelay, which carries text; lead the call here with <Connect><Stream> instead",
             fatal=True,
         ) from error
-    if not isinstance(seen.event, str):
+    if event is None:
         raise WireError("the message has no `event`") from error
-    raise WireError(f"the `{seen.event}` message cannot be read: {error}") from error
+    raise WireError(f"the `{event}` message cannot be read: {error}") from error
+
+
+def _text(value: Raw) -> str | None:
+    return msgspec.json.decode(value, type=str) if bytes(value).startswith(b'"') else None
 
 
 def _whole(number: float | str) -> int:

@@ -6,13 +6,14 @@ never believed from the socket itself, but from the upgrade. What Vonage says an
 `vonage_http`.
 """
 
+import contextlib
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Raw, Struct, field
 
 from gateway.adapters.vonage_http import (
     NAME,
@@ -50,12 +51,12 @@ class _Message(Struct, tag_field="event"):
 
 class _Connected(_Message, tag="websocket:connected"):
     content_type: str = field(name="content-type")
-    token: Any = None
+    token: Raw = Raw()
 
 
 class _Dtmf(_Message, tag="websocket:dtmf"):
     digit: str | int | None = None
-    dtmf: Any = None  # other forms that were seen in the field: {"digit": "5"} and "5"
+    dtmf: Raw = Raw()  # other forms that were seen in the field: {"digit": "5"} and "5"
 
 
 class _Payload(Struct):
@@ -86,7 +87,9 @@ class _Peek(Struct):
 
 _MESSAGES: Final = msgspec.json.Decoder(_Connected | _Dtmf | _Notify | _Cleared | _Disconnected | _HungUp)
 _PEEK: Final = msgspec.json.Decoder(_Peek)
-_FIELDS: Final = msgspec.json.Decoder(dict[str, Any])
+_NULL: Final = Raw(b"null")
+_FIELDS: Final = msgspec.json.Decoder(dict[str, Raw])  # what is in them need not be built to be left out
+_KEY: Final = msgspec.json.Decoder(dict[str, str | int])
 _EVENTS: Final = frozenset(
     f"websocket:{name}" for name in ("connected", "dtmf", "notify", "cleared", "disconnected", "hangup")
 )
@@ -164,8 +167,8 @@ class VonageCodec:
         if self._audio is not None:
             raise WireError("the socket has begun already; a second `websocket:connected` is refused")
         fields, upgrade = _FIELDS.decode(message), self._upgrade
-        call_uuid = fields.get("call_uuid")
-        if upgrade.carrier_call_id and call_uuid not in (None, upgrade.carrier_call_id):
+        call_uuid = fields.get("call_uuid", _NULL)
+        if upgrade.carrier_call_id and call_uuid != _NULL and _text(call_uuid) != upgrade.carrier_call_id:
             raise WireError("`call_uuid` is not the call that this socket was opened for", fatal=True)
         audio = _format(wire.content_type)
         self._audio, self._frame_bytes = audio, audio.frame_bytes(FRAME_MS)
@@ -226,7 +229,7 @@ def first_token(message: str | bytes) -> str | None:
         return None
     if not isinstance(wire, _Connected):
         return None
-    return wire.token if isinstance(wire.token, str) else ""
+    return _text(wire.token) or ""
 
 
 def _format(content_type: str) -> AudioFormat:
@@ -238,21 +241,26 @@ def _format(content_type: str) -> AudioFormat:
     return AudioFormat(PCM_8K.encoding, rate_hz)
 
 
-def _parameters(fields: Mapping[str, Any]) -> dict[str, str]:
+def _parameters(fields: Mapping[str, Raw]) -> dict[str, str]:
     """What the call document's headers hold besides our own, as far as it is a single value."""
     return {
-        name: value if isinstance(value, str) else _json(value)
+        name: _text(value) or bytes(value).decode().strip('"')
         for name, value in fields.items()
-        if name not in _NO_PARAMETERS and isinstance(value, str | int | float)
+        if name not in _NO_PARAMETERS and bytes(value)[:1] not in (b"{", b"[", b"n")
     }
 
 
+def _text(value: Raw) -> str | None:
+    return msgspec.json.decode(value, type=str) if bytes(value).startswith(b'"') else None
+
+
 def _digit(wire: _Dtmf) -> str:
-    digit = wire.digit
+    digit: object = wire.digit
     if digit is None:
-        digit = wire.dtmf.get("digit") if isinstance(wire.dtmf, dict) else wire.dtmf
-    text = str(digit)
-    if not _DIGITS.fullmatch(text):
+        given = bytes(wire.dtmf)
+        with contextlib.suppress(*_UNREADABLE):
+            digit = _KEY.decode(given).get("digit") if given.startswith(b"{") else given.decode().strip('"')
+    if not _DIGITS.fullmatch(text := str(digit)):
         raise WireError("`digit` is not one of 0 to 9, * and #")
     return text
 

@@ -16,6 +16,9 @@ from gateway.commands import SendResult
 from gateway.errors import WireError
 from gateway.events import AgentSaid, ReplyAudio, ReplyEnded, ReplyStarted, ToolCalled, UserSaid
 
+ECHO_BYTES: Final = 131_072
+"""Longest echo of a session that is looked into; to build all of a megabyte could take a third of a second."""
+
 
 class _Head(Struct):
     """Enough to know what a message is."""
@@ -26,10 +29,16 @@ class _Head(Struct):
 class SessionMessage(Struct):
     """`session.ready` (4.2) and `session.updated` (4.1)."""
 
+    session_id: str | None
+    resume_token: str | None
+    config: Any
+    """The echo of the whole session; its shape is not promised, so it is read with `text_of` and the like."""
+
+
+class _Session(Struct):
     session_id: str | None = None
     resume_token: str | None = None
-    config: Any = None
-    """The echo of the whole session; its shape is not promised, so it is read with `text_of` and the like."""
+    config: Raw = Raw()
 
 
 class ErrorMessage(Struct):
@@ -77,7 +86,7 @@ class _Tool(Struct):
 
 
 _HEAD: Final = msgspec.json.Decoder(_Head)
-_SESSION: Final = msgspec.json.Decoder(SessionMessage)
+_SESSION: Final = msgspec.json.Decoder(_Session)
 _ERROR: Final = msgspec.json.Decoder(ErrorMessage)
 _WORDS: Final = msgspec.json.Decoder(_Words)
 _REPLY: Final = msgspec.json.Decoder(_Reply)
@@ -102,8 +111,10 @@ def read_sound(raw: str, audio: AudioFormat) -> ReplyAudio | None:
 
 
 def read_session(raw: str) -> SessionMessage:
-    """Read `session.ready` or `session.updated`."""
-    return _SESSION.decode(raw)
+    """Read `session.ready` or `session.updated`; an echo beyond all measure counts as none."""
+    message = _SESSION.decode(raw)
+    echo = message.config if 0 < len(bytes(message.config)) <= ECHO_BYTES else b"null"
+    return SessionMessage(message.session_id, message.resume_token, msgspec.json.decode(echo))
 
 
 def read_error(raw: str) -> ErrorMessage:
