@@ -29,6 +29,8 @@ BACKLOG: Final = 1024
 """Connections that may wait to be accepted: a deploy elsewhere sends many callers at once."""
 RECEIVE_BYTES: Final = 128 * 1024
 """What the kernel keeps of one connection that we do not read just now; unasked it would keep megabytes."""
+SEND_BYTES: Final = 128 * 1024
+"""What the kernel keeps for a peer that does not read; unasked it would keep minutes of speech before it told us."""
 IDLE_S: Final = 75.0
 """How long an HTTP connection may stay open between two requests."""
 
@@ -152,6 +154,7 @@ def _bind(port_name: str, host: str, port: int) -> socket.socket:
     except OSError as error:
         raise CannotListen(error, port_name, host, port) from error
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)  # each connection inherits it
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
     bound.setblocking(False)
     return bound
 
