@@ -224,12 +224,14 @@ class Ears:
             pass
 
 
-def _begin(sending: Coroutine[None, None, None]) -> None:
+def _begin(sending: Coroutine[Any, None, None]) -> None:
     """Write what is sent into the buffer, without waiting until that is read."""
     try:
-        sending.send(None)
+        room = sending.send(None)
     except StopIteration:
         return
+    # nobody waits for it after all; left marked as awaited, it would fail whoever waits for it next
+    room._asyncio_future_blocking = False  # noqa: SLF001 - asyncio's own contract between futures and tasks
     sending.close()
 
 

@@ -216,7 +216,7 @@ class _Counted(Share):
 
 @pytest.mark.parametrize("kind", ["TEXT", "PING", "PONG"])
 async def test_others_have_their_turns_beside_a_flood(kind: str) -> None:
-    """While a peer floods, also with control frames, the loop turns at least after every fifty of its messages."""
+    """While a peer floods, also with control frames, the loop turns at least after every twenty of its messages."""
     async with connected() as (leg, client, events, _):
         share = _Counted(20_000)
         leg._wire.ears._share = share  # type: ignore[attr-defined]
@@ -265,3 +265,21 @@ async def test_a_burst_arrives_whole() -> None:
         await client.close()
         await ended(over, 5)
         assert events == [CallerPressed(f"{number}{'x' * size}") for number, size in enumerate(sizes)]
+
+
+async def test_long_messages_right_after_each_other() -> None:
+    """What is too long to be sent at once is sent once the peer has read what was before, and nobody is thrown out."""
+    async with connected() as (leg, client, _, over):
+        await until(lambda: leg._resting)
+        ours = leg._wire._socket._writer.transport.get_extra_info("socket")  # type: ignore[attr-defined]
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
+        tcp_of(client).pause_reading()
+        long = [bytes([number]) * 900_000 for number in range(5)]
+        for message in long:
+            leg.post(Play("r1", message))
+        tcp_of(client).resume_reading()
+        for message in long:
+            assert await client.receive_bytes(timeout=5) == message
+        assert leg.is_open
+        await client.close()
+        await ended(over, 2)
