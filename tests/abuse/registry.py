@@ -1,0 +1,58 @@
+"""All cases of abuse, for every registered adapter and for the agent's side, and the table of them for people."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from agent_cases import AGENT_CASES
+from caller_cases import cases_of
+from case import Case
+from dialect import Dialect
+from dialect_pcm import PCM
+from dialects import DIALECTS
+
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "abuse.md"
+BEGIN, END = "<!-- from the suite -->", "<!-- end -->"
+
+
+def pairs() -> Iterator[tuple[Dialect, Case, bool]]:
+    """Every case with the dialect of its caller, and whether it is left to `make slow`.
+
+    A loud case takes a second in which nothing else runs. What it says of one adapter it nearly says of all, so in
+    `make test` the adapters take turns.
+    """
+    dialects = list(DIALECTS.values())
+    turns = {case.name: turn for turn, case in enumerate(c for c in cases_of(dialects[0]) if c.loud)}
+    for place, dialect in enumerate(dialects):
+        for case in cases_of(dialect):
+            turn = turns.get(case.name, 0) % len(dialects)
+            yield dialect, case, case.slow or (case.loud and turn != place)
+    for agent_case in AGENT_CASES:
+        yield PCM, agent_case, agent_case.slow
+
+
+def table() -> str:
+    """The cases as they stand in the page."""
+    general = {case.name: case for dialect in DIALECTS.values() for case in cases_of(dialect) if not case.own}
+    parts = [_part("From any caller", list(general.values()))]
+    for dialect in DIALECTS.values():
+        own = [case for case in cases_of(dialect) if case.own]
+        parts.append(_part(f"From callers of the adapter `{dialect.adapter}`", own))
+    parts.append(_part("From agents", AGENT_CASES))
+    return "\n".join(parts)
+
+
+def _part(title: str, cases: Sequence[Case]) -> str:
+    rows = [f"| {case.name} | {case.does} | {case.answer} |" for case in cases]
+    return "\n".join(
+        [f"### {title}", "", "| case | what it does | what the gateway does |", "|---|---|---|", *rows, ""]
+    )
+
+
+def refreshed(page: str) -> str:
+    """The page with the table as it is now."""
+    before, _, rest = page.partition(BEGIN)
+    return f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(refreshed(PAGE.read_text("utf-8")), "utf-8")
