@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "agent": "agent",
     "demo": "demo",
     "talk": "talk",
+    "token": "token",
     "replay": "replay",
     "bench": "bench",
 }

@@ -13,7 +13,7 @@ import msgspec
 import typer
 from typer.core import TyperCommand
 
-from gateway.cli.callers import Line, SimulatedCaller, check_options, make_caller
+from gateway.cli.callers import CLIENTS, Line, SimulatedCaller, check_options, make_caller
 from gateway.cli.printing import Output
 from gateway.cli.refusing import print_json, refuse, refuse_configuration
 from gateway.errors import ConfigError, PluginError
@@ -95,7 +95,11 @@ class Spoken(msgspec.Struct, frozen=True):
 Url = Annotated[str, typer.Argument(help="The gateway, such as http://127.0.0.1:8080; a path in it is kept.")]
 As = Annotated[
     str,
-    typer.Option("--as", help="Which caller to be: twilio, vonage or pcm.", metavar="twilio|vonage|pcm"),
+    typer.Option(
+        "--as",
+        help="Which caller to be: twilio, vonage, browser or pcm.",
+        metavar="twilio|vonage|browser|pcm",
+    ),
 ]
 Config = Annotated[Path | None, typer.Option(help="The gateway's gateway.yaml, for the carrier's secrets.")]
 Audio = Annotated[
@@ -112,9 +116,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and 
 Caller = Annotated[str | None, typer.Option(help="The calling number.")]
 Callee = Annotated[str | None, typer.Option(help="The called number.")]
 SampleRate = Annotated[int, typer.Option(help="pcm: 8000, 16000, 24000, 44100 or 48000.")]
-Encoding = Annotated[str, typer.Option(help="pcm: pcm_s16le, pcm_mulaw or pcm_alaw.")]
+Encoding = Annotated[str, typer.Option(help="pcm, browser: pcm_s16le, pcm_mulaw or pcm_alaw.")]
 Events = Annotated[bool, typer.Option(help="pcm: ask for the conversation's events.")]
-Key = Annotated[str | None, typer.Option(help="pcm: a gateway key.")]
+Key = Annotated[str | None, typer.Option(help="pcm, browser: a gateway key.")]
+Token = Annotated[str | None, typer.Option(help="browser: a token that talkpath token has minted.")]
 MaxSeconds = Annotated[float, typer.Option(help="Hang up at the latest after this.", min=0.1)]
 
 
@@ -136,13 +141,14 @@ def call(
     encoding: Encoding = "pcm_s16le",
     events: Events = True,
     key: Key = None,
+    token: Token = None,
     max_seconds: MaxSeconds = 60.0,
 ) -> None:
     """Call a gateway as a phone or a PCM client would; show what was said, what was heard and how late.
 
     Utterances are said in the order in which they are given, each when the agent has finished its reply to the
     one before; after the last answer the caller hangs up. A carrier's caller hears sound only, as a telephone does,
-    so what was understood and said is printed for pcm alone. Exit code 0: the agent was heard; 1: it was not, the
+    so what was understood and said is printed for pcm and browser alone. Exit code 0: the agent was heard; 1: it was not, the
     call failed, or nobody reads what is printed; 2: wrong usage.
 
     Example: talkpath call http://127.0.0.1:8080 --as twilio --audio goforward.wav --barge-in-after 1 --say stop
@@ -155,7 +161,7 @@ def call(
         settings = _settings(config)
         spoken = Spoken(order, audio or [], say or [], dtmf or [], barge_in_after or [])
         plan["script"] = CallScript(utterances=spoken.utterances(), max_s=max_seconds)
-        line = Line(caller, callee, sample_rate, encoding, events, key)
+        line = Line(caller, callee, sample_rate, encoding, events, key, token)
         one = make_caller(as_, url, settings, line, plan)
     except (ConfigError, PluginError) as error:
         refuse_configuration("call", config, error, as_json=json)
@@ -210,7 +216,7 @@ def _settings(config: Path | None) -> Settings | None:
 
 def _hint(as_: str, config: Path | None, result: CallResult) -> str:
     """What may mend a refusal."""
-    if as_ != "pcm" and config is None and result.refused_status == HTTPStatus.FORBIDDEN:
+    if as_ not in CLIENTS and config is None and result.refused_status == HTTPStatus.FORBIDDEN:
         return "; give the gateway's own configuration with --config, as it has the secret to sign with"
     return ""
 

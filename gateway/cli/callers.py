@@ -9,19 +9,20 @@ from msgspec import Struct
 
 from gateway.runtime.config import development_secret
 from gateway.settings import Secrets, Settings
-from gateway.simulate import CallResult, PcmCaller, TwilioCaller, VonageCaller
+from gateway.simulate import BrowserCaller, CallResult, PcmCaller, TwilioCaller, VonageCaller
 
-CALLERS: Final = ("twilio", "vonage", "pcm")
-LATER: Final = frozenset({"browser"})
-"""Callers that are planned."""
+CALLERS: Final = ("twilio", "vonage", "browser", "pcm")
+CLIENTS: Final = ("browser", "pcm")
+"""Those that are programs, not telephones."""
 
-_PCM_ONLY: Final = {
-    "sample_rate": "--sample-rate",
-    "encoding": "--encoding",
-    "events": "--events or --no-events",
-    "key": "--key",
+_OF_CLIENTS: Final = {
+    "sample_rate": ("--sample-rate", ("pcm",)),
+    "encoding": ("--encoding", CLIENTS),
+    "events": ("--events or --no-events", ("pcm",)),
+    "key": ("--key", CLIENTS),
+    "token": ("--token", ("browser",)),
 }
-"""Options that mean nothing to a carrier, as they are named on the command line."""
+"""Options that mean something to few callers, as they are named on the command line."""
 
 
 class SimulatedCaller(Protocol):
@@ -44,11 +45,13 @@ class Line(Struct, frozen=True):
     sample_rate: int
     """pcm: samples per second."""
     encoding: str
-    """pcm: name of the encoding."""
+    """Clients: name of the encoding."""
     events: bool
     """pcm: whether the conversation's events are asked for."""
     key: str | None
-    """pcm: a gateway key."""
+    """Clients: a gateway key."""
+    token: str | None = None
+    """browser: a minted token."""
 
 
 def check_options(as_: str, given: list[str]) -> None:
@@ -58,15 +61,19 @@ def check_options(as_: str, given: list[str]) -> None:
         ValueError: in one sentence.
     """
     if as_ not in CALLERS:
-        known = "is not there yet" if as_ in LATER else "is no caller we know"
-        raise ValueError(f"--as {as_} {known}; use --as twilio, --as vonage or --as pcm")
-    if as_ == "pcm":
-        if "dtmf" in given:
-            raise ValueError("the pcm dialect has no keys to press; leave --dtmf out or use --as twilio")
-        return
+        raise ValueError(
+            f"--as {as_} is no caller we know; use --as twilio, --as vonage, --as browser or --as pcm"
+        )
+    if as_ in CLIENTS and "dtmf" in given:
+        raise ValueError(f"the {as_} dialect has no keys to press; leave --dtmf out or use --as twilio")
     for name in given:
-        if name in _PCM_ONLY:
-            raise ValueError(f"{_PCM_ONLY[name]} is for pcm callers only; leave it out or use --as pcm")
+        option, callers = _OF_CLIENTS.get(name, ("", CALLERS))
+        if as_ not in callers:
+            raise ValueError(
+                f"{option} is for {' and '.join(callers)} callers only; leave it out or use --as {callers[-1]}"
+            )
+    if "key" in given and "token" in given:
+        raise ValueError("--key and --token are two proofs; give one of them")
 
 
 def make_caller(
@@ -86,6 +93,9 @@ def make_caller(
         case "vonage":
             known |= _configured(settings, as_, "application_id", "api_key")
             return VonageCaller(url, secret=_secret(settings, as_, "signature_secret"), **plan, **known)
+        case "browser":
+            key = None if line.token else line.key or _gateway_key(settings)
+            return BrowserCaller(url, **plan, **known, encoding=line.encoding, key=key, token=line.token)
     return PcmCaller(
         url,
         **plan,

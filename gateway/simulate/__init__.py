@@ -1,11 +1,13 @@
 """Carriers, clients and a provider to test the gateway against: real framing, timing and playback buffers.
 
 The simulated callers judge the gateway, so they are written from the reference alone and share none of its
-adapters, agent codecs or legs. `call_twilio`, `call_vonage` and `call_pcm` each make one call and give a `CallResult`.
+adapters, agent codecs or legs. `call_twilio`, `call_vonage`, `call_browser` and `call_pcm` each make one call and give a
+`CallResult`.
 """
 
 from typing import Any
 
+from gateway.simulate.browser import BrowserCaller
 from gateway.simulate.clock import Clock
 from gateway.simulate.pcm import PcmCaller
 from gateway.simulate.playback import PlaybackBuffer
@@ -17,6 +19,7 @@ from gateway.simulate.vonage import VonageCaller
 from gateway.simulate.vonage_rest import VonageRest
 
 __all__ = [
+    "BrowserCaller",
     "CallResult",
     "CallScript",
     "CallerFaults",
@@ -29,6 +32,7 @@ __all__ = [
     "Utterance",
     "VonageCaller",
     "VonageRest",
+    "call_browser",
     "call_pcm",
     "call_twilio",
     "call_vonage",
@@ -43,6 +47,11 @@ async def call_twilio(url: str, *, token: str, **options: Any) -> CallResult:
 async def call_vonage(url: str, *, secret: str, **options: Any) -> CallResult:
     """Call a gateway as Vonage does; ``options`` are those of `VonageCaller`."""
     return await VonageCaller(url, secret=secret, **options).run()
+
+
+async def call_browser(url: str, **options: Any) -> CallResult:
+    """Hold a session with a gateway as a client of the Voice Agent API does; ``options`` are `BrowserCaller`'s."""
+    return await BrowserCaller(url, **options).run()
 
 
 async def call_pcm(url: str, **options: Any) -> CallResult:

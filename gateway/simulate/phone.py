@@ -87,6 +87,11 @@ class Phone:
         """Record audio that really left."""
         self._sent += audio
 
+    @property
+    def queued_ms(self) -> float:
+        """The agent's sound that came and has not been played, as of the last frame or sound."""
+        return self._buffer.queued_ms
+
     def hear(self, audio: bytes, now: float) -> list[PlayedMark]:
         """Put the agent's audio into the buffer; gives marks reached up to now."""
         self._record(now, "audio", "", len(audio))

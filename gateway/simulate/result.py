@@ -136,7 +136,7 @@ class CallResult(msgspec.Struct, kw_only=True):
     messages: list[Message] = []
     """What the gateway sent, in order."""
     events: list[dict[str, object]] = []
-    """Events of the Voice Agent API that a PCM client with ``events=1`` got, in order."""
+    """Events of the Voice Agent API that a client got, in order."""
     warnings: list[CallWarning] = []
     """What a real carrier would complain about."""
     socket_gaps: list[Interval] = []

@@ -41,7 +41,7 @@ def typed(line: str, capsys: pytest.CaptureFixture[str]) -> tuple[object, str, s
         ("check --online", "talkpath check: --online is not there yet; leave it out"),
         ("serve now", "talkpath serve: now: that is too much; talkpath serve --help shows what it takes"),
         ("call", "talkpath call: the URL is missing; talkpath call --help shows an example"),
-        ("call http://h", "talkpath call: --as is missing; add --as twilio|vonage|pcm"),
+        ("call http://h", "talkpath call: --as is missing; add --as twilio|vonage|browser|pcm"),
         ("call http://h --as pcm --max-seconds 0", "talkpath call: --max-seconds takes a number, 0.1 or more"),
         ("call http://h --as pcm --max-seconds nan", "talkpath call: --max-seconds takes a number, 0.1 or more"),
         ("call http://h --as pcm --json=1", "talkpath call: --json takes no value; write --json alone"),

@@ -134,10 +134,12 @@ def test_a_configuration_that_cannot_be_used_is_named_with_its_problems() -> Non
     assert (ran.exit_code, ran.stderr) == (2, "")
     document = json.loads(ran.stdout)
     assert (document["ok"], document["source"], len(document["problems"])) == (False, "bad.yaml", 2)
-    ran = run("http://127.0.0.1:1", "--as", "browser", "--json")
+    ran = run("http://127.0.0.1:1", "--as", "pigeon", "--json")
     assert json.loads(ran.stdout) == {
         "ok": False,
-        "problems": ["--as browser is not there yet; use --as twilio, --as vonage or --as pcm"],
+        "problems": [
+            "--as pigeon is no caller we know; use --as twilio, --as vonage, --as browser or --as pcm"
+        ],
     }
 
 
@@ -179,7 +181,10 @@ def test_a_pcm_call_presents_the_configured_key() -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("--as", "browser"), "is not there yet"),
+        (("--as", "browser", "--dtmf", "1"), "no keys to press"),
+        (("--as", "browser", "--events"), "--events or --no-events is for pcm callers only"),
+        (("--as", "browser", "--key", "k", "--token", "t"), "two proofs"),
+        (("--as", "pcm", "--token", "t"), "--token is for browser callers only"),
         (("--as", "pigeon"), "is no caller"),
         (("--as", "pcm", "--dtmf", "1"), "no keys to press"),
         (("--as", "twilio", "--dtmf", "1x"), "cannot be pressed"),
@@ -196,9 +201,9 @@ def test_a_pcm_call_presents_the_configured_key() -> None:
         ),
         (("--as", "pcm", "--barge-in-after", "1", "--barge-in-after", "2", "--dtmf", "1"), "no keys"),
         (("--as", "twilio", "--barge-in-after", "1", "--barge-in-after", "2", "--dtmf", "1"), "give it once"),
-        (("--as", "twilio", "--key", "x"), "--key is for pcm callers only"),
+        (("--as", "twilio", "--key", "x"), "--key is for browser and pcm callers only"),
         (("--as", "twilio", "--sample-rate", "16000"), "--sample-rate is for pcm callers only"),
-        (("--as", "twilio", "--encoding", "pcm_alaw"), "--encoding is for pcm callers only"),
+        (("--as", "twilio", "--encoding", "pcm_alaw"), "--encoding is for browser and pcm callers only"),
         (("--as", "twilio", "--no-events"), "--no-events is for pcm callers only"),
         (("--as", "vonage", "--sample-rate", "16000"), "--sample-rate is for pcm callers only"),
         (("--as", "pcm", "--say", " "), "empty text"),
