@@ -20,6 +20,7 @@ def notes(settings: Settings) -> list[str]:
         *_unserved(settings),
         *_unproven(settings),
         *_unsafe(settings),
+        *_not_adaptive(settings),
         *_without_effect(settings),
     ]
 
@@ -86,15 +87,29 @@ def _unsafe(settings: Settings) -> Iterator[str]:
         )
 
 
+def _not_adaptive(settings: Settings) -> Iterator[str]:
+    """Silences that are set, by a profile or by hand, cost more than they seem to (Voice Agent API reference, 3.1)."""
+    for name, agent in settings.agents.items():
+        heard = agent.session.get("input")
+        by_hand = (heard.get("turn_detection") if isinstance(heard, dict) else None) or {}
+        fixed = [
+            key for key in ("min_silence", "max_silence") if isinstance(by_hand, dict) and key in by_hand
+        ]
+        place = "turn_detection" if agent.turn_detection else "session.input.turn_detection"
+        if agent.kind == "voice_agent" and (agent.turn_detection or fixed):
+            yield (
+                f"agents.{name}.{place}: sets silences, and that switches the provider's adaptive pacing off for the whole "
+                "session, and its waiting until numbers and addresses are complete; leave it out to keep both"
+            )
+
+
 def _without_effect(settings: Settings) -> list[str]:
     """Options that exist and do nothing yet must say so where people look."""
-    rights = {right for key in settings.access.keys for right in key.may}
     found = {
         "telemetry.otlp_endpoint: traces are not exported yet": bool(settings.telemetry.otlp_endpoint),
         "telemetry.content: there are no spans yet that could hold what people say": settings.telemetry.content
         is True,
         "recording.enabled: calls are not recorded yet": settings.recording.enabled,
-        "access.keys: the right 'provider' opens nothing yet": "provider" in rights,
     }
     return [
         f"{sentence}; leave it out, or expect nothing of it" for sentence, holds in found.items() if holds

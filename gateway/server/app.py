@@ -22,6 +22,7 @@ from gateway.server.clients import ClientSockets
 from gateway.server.door import Door
 from gateway.server.health import Health
 from gateway.server.playground import Playground
+from gateway.server.provider_api import ProviderApi
 from gateway.server.reception import Reception
 from gateway.server.sockets import MediaSockets
 from gateway.server.tokens import TokenApi
@@ -77,7 +78,7 @@ def build_app(generation: Generation, *, store: Store, make_runner: RunnerMaker)
     public[REGISTRY] = registry
     public[DOOR] = door
     public.add_routes([*sockets.routes(), *answering.routes(), *CallsApi(door, registry).routes()])
-    public.add_routes(TokenApi(door, client_door).routes())
+    public.add_routes([*TokenApi(door, client_door).routes(), *ProviderApi(settings, door).routes()])
     public.add_routes(Playground(settings, adapters, door.is_local).routes())
     public.cleanup_ctx.append(_calls)
     public.on_shutdown.append(_cut_off)

@@ -1,14 +1,15 @@
 """What can be run but is hardly meant is said in a sentence with its place."""
 
+from typing import Any
+
 import pytest
 
 from gateway.adapters.twilio_http import TwilioSettings
+from gateway.agents.voice_agent import VoiceAgentSettings
 from gateway.runtime.notes import notes
 from gateway.settings import (
-    AccessSettings,
     AdapterSettings,
     AgentSettings,
-    KeySettings,
     MatchSettings,
     RecordingSettings,
     RouteSettings,
@@ -25,19 +26,34 @@ def places(settings: Settings) -> list[str]:
 
 def test_settings_that_do_nothing_yet_are_named() -> None:
     """Each such setting in force has a sentence with its place; what is not set has none."""
-    key = KeySettings(name="backend", key=(Secret("k"),), may=("connect", "tokens", "provider"))
     settings = Settings(
         telemetry=TelemetrySettings(otlp_endpoint="http://collector:4318", content=True),
         recording=RecordingSettings(enabled=True),
-        access=AccessSettings(keys=(key,)),
     )
     assert places(settings) == [
         "telemetry.otlp_endpoint",
         "telemetry.content",
         "recording.enabled",
-        "access.keys",
     ]
     assert notes(Settings()) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({"turn_detection": "fast"}, "agents.a.turn_detection"),
+        (
+            {"session": {"input": {"turn_detection": {"min_silence": 500}}}},
+            "agents.a.session.input.turn_detection",
+        ),
+        ({"session": {"input": {"turn_detection": {"interrupt_response": False}}}}, ""),
+        ({}, ""),
+    ],
+)
+def test_silences_that_are_set_cost_the_adaptive_mode(fields: dict[str, Any], place: str) -> None:
+    """A profile, or silences by hand, are warned of; turn detection without them is not."""
+    agent = VoiceAgentSettings(kind="voice_agent", api_key=(Secret("k"),), **fields)
+    assert places(Settings(agents={"a": agent})) == ([place] if place else [])
 
 
 @pytest.mark.parametrize(
