@@ -17,7 +17,7 @@ from msgspec import Struct
 from peers import Peer
 
 AT_ONCE = 24
-APART_S = 0.05
+APART_S = 0.035
 """Between the beginnings of two cases, which are calls like any other."""
 SHORTEST_S = 0.8
 """Shortest stretch of time of which pacing is judged."""

@@ -12,8 +12,8 @@ from hosts import FRAME_BYTES, AgentPeer
 from peers import Peer
 
 STOPPED_S = 3.0
-PIECES = 230
-"""Nearly five seconds of a reply, in frames of 20 ms."""
+PIECES = 215
+"""Four seconds of a reply, in frames of 20 ms."""
 STOPPED_DIALECTS = [dialect for dialect in DIALECTS.values() if dialect.bytes_s == 8000]
 """Those whose sound is that of the story."""
 

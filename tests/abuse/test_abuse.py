@@ -28,8 +28,9 @@ pytestmark = pytest.mark.timeout(600)
 @pytest.fixture(scope="module")
 def campaign(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Campaign:
     """All cases that are asked for, on one gateway, beside two calls that go on."""
-    asked = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
-    wanted = {(p["dialect"].adapter, p["case"].name): (p["dialect"], p["case"]) for p in asked if "case" in p}
+    here = [item for item in request.session.items if item.path == request.path and hasattr(item, "callspec")]
+    asked = [(item.callspec.params["dialect"], item.callspec.params["case"]) for item in here]
+    wanted = {(dialect.adapter, case.name): (dialect, case) for dialect, case in asked}
     return asyncio.run(_carry_out(tmp_path_factory.mktemp("abuse"), list(wanted.values())))
 
 
