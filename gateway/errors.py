@@ -1,5 +1,10 @@
 """The four exceptions that cross levels of the house; expected trouble is an event, not one of these."""
 
+from typing import Final
+
+SENTENCE_CHARACTERS: Final = 400
+"""Longest sentence about a message; a close frame holds a third of it, the log a half."""
+
 
 class ConfigError(Exception):
     """The configuration cannot be used.
@@ -19,11 +24,14 @@ class PluginError(Exception):
 class WireError(Exception):
     """A peer sent a message that its dialect does not know; raised by codecs only, counted by the leg.
 
-    ``fatal`` says that nothing which follows on this connection can be believed or used; the leg closes it.
+    ``fatal`` says that nothing which follows on this connection can be believed or used; the leg closes it. Its text
+    is one line that can be read and sent, whatever of the message it quotes.
     """
 
     def __init__(self, sentence: str, *, fatal: bool = False) -> None:
-        super().__init__(sentence)
+        if not sentence.isprintable():
+            sentence = "".join(letter if letter.isprintable() else " " for letter in sentence)
+        super().__init__(sentence[:SENTENCE_CHARACTERS])
         self.fatal = fatal
 
 
