@@ -7,8 +7,8 @@ sender. Refuses to drop anything: a peer that was held up catches up, at its rat
 
 from typing import Final
 
-TURN: Final = 20.0
-"""Messages that are read one after the other: a millisecond of work, two where each is passed on as text."""
+TURN: Final = 10.0
+"""Messages that are read one after the other: a millisecond of work, three where each runs a tool."""
 MESSAGE_BYTES: Final = 1024
 """A message counts once more for each so many bytes."""
 PATIENCE_S: Final = 4.0
