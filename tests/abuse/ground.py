@@ -44,7 +44,7 @@ import asyncio, os, signal, struct, time
 from gateway import Tool, hookimpl
 
 EVERY_S = 0.005
-state = {"due": 0.0, "worked": 0.0, "file": None}
+state = {"due": 0.0, "worked": 0.0, "file": None, "drives": 0}
 
 def probe(loop):
     """Writes how long the loop worked, in processor time, while this call was overdue."""
@@ -68,7 +68,8 @@ signal.signal(signal.SIGUSR1, count)
 
 async def drive(meters: int) -> dict[str, int]:
     """Drive."""
-    return {"meters": meters}
+    state["drives"] += 1
+    return {"meters": meters, "drives": state["drives"]}
 
 @hookimpl
 def register_tools() -> list[Tool]:
