@@ -1,0 +1,166 @@
+"""A client with a tool whose results wait for `reply.done`, as the provider's guide to client-side tools has it.
+
+    python tools_held.py go-forward.wav --url ws://127.0.0.1:8080
+    python tools_held.py go-forward.wav --url wss://agents.assemblyai.com --key "$ASSEMBLYAI_API_KEY"
+
+A result is sent only while `reply.done` is the latest of `reply.started`, `input.speech.started` and `reply.done`, and
+is thrown away when the caller interrupts. `tools_at_once.py` does without that. The WAV file, which should ask to be
+driven somewhere, must be 16-bit, mono, 24000 Hz. Address and key may also stand in VOICE_AGENT_URL and
+VOICE_AGENT_KEY. Needs the package `websockets`.
+"""
+
+import argparse
+import asyncio
+import base64
+import json
+import os
+import time
+import wave
+from contextlib import suppress
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError
+
+RATE_HZ = 24_000
+FRAME_S = 0.05
+FRAME_BYTES = int(RATE_HZ * FRAME_S) * 2
+WITHIN_S = 60.0
+SESSION = {
+    "system_prompt": "You drive a rover. Call the tool `drive` when you are asked to go somewhere.",
+    "greeting": "Where to?",
+    "tools": [
+        {
+            "type": "function",
+            "name": "drive",
+            "description": "Call this when the caller asks the rover to move.",
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    "direction": {"type": "string", "enum": ["forward", "backward"]},
+                    "meters": {"type": "integer"},
+                },
+                "required": ["direction", "meters"],
+            },
+        }
+    ],
+}
+
+
+async def drive(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Drive the rover."""
+    print(f"tool: drives {arguments['direction']} {arguments['meters']} meters")
+    return arguments
+
+
+async def send(socket: ClientConnection, kind: str, **fields: Any) -> None:
+    """Send one event."""
+    await socket.send(json.dumps({"type": kind, **fields}))
+
+
+class Results:
+    """Results of tools, held until the agent can take them."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.sent = 0
+        self._socket = socket
+        self._latest = ""
+        self._held: list[tuple[str, str]] = []
+
+    async def see(self, event: dict[str, Any]) -> None:
+        """Take note of who speaks, and send what may be sent."""
+        if event["type"] not in {"reply.started", "input.speech.started", "reply.done"}:
+            return
+        self._latest = event["type"]
+        if event.get("status") == "interrupted":
+            self._held.clear()
+        await self._flush()
+
+    async def run(self, event: dict[str, Any]) -> None:
+        """Run the tool that the agent calls."""
+        result = await drive(event["arguments"])
+        print("tool: has its result")
+        self._held.append((event["call_id"], json.dumps(result)))
+        await self._flush()
+
+    async def _flush(self) -> None:
+        while self._latest == "reply.done" and self._held:
+            call_id, result = self._held.pop(0)
+            print("tool: sends its result")
+            self.sent += 1
+            await send(self._socket, "tool.result", call_id=call_id, result=result)
+
+
+async def microphone(socket: ClientConnection, said: bytes, may_speak: asyncio.Event) -> None:
+    """Send sound at the pace of speech: silence, the recording once it may be said, and silence again."""
+    began, frames = time.monotonic(), 0
+    with suppress(ConnectionClosed):
+        while True:
+            frame = b""
+            if may_speak.is_set():
+                frame, said = said[:FRAME_BYTES], said[FRAME_BYTES:]
+            frame = frame.ljust(FRAME_BYTES, b"\0")
+            await send(socket, "input.audio", audio=base64.b64encode(frame).decode())
+            frames += 1
+            await asyncio.sleep(max(0.0, began + frames * FRAME_S - time.monotonic()))
+
+
+async def conversation(socket: ClientConnection, may_speak: asyncio.Event, group: asyncio.TaskGroup) -> None:
+    """Print what happens until the agent has spoken about the tool's result."""
+    results = Results(socket)
+    answers: set[str] = set()
+    async for message in socket:
+        event = json.loads(message)
+        match event["type"]:
+            case "transcript.user":
+                print("caller:", event["text"])
+            case "transcript.agent":
+                print("agent:", event["text"])
+            case "tool.call":
+                print("agent: calls", event["name"])
+                # a tool may take its time, and the socket is to be read meanwhile
+                group.create_task(results.run(event))
+            case "reply.started" if results.sent:
+                answers.add(event["reply_id"])
+            case "reply.done":
+                print("agent: has done a reply")
+                may_speak.set()
+                if event["reply_id"] in answers:
+                    await send(socket, "session.end")
+            case "session.error":
+                print("error:", event["code"], event["message"])
+        await results.see(event)
+
+
+async def talk(url: str, key: str, said: bytes) -> None:
+    """Hold one session."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    may_speak = asyncio.Event()
+    async with asyncio.timeout(WITHIN_S), connect(f"{url}/v1/ws", additional_headers=headers) as socket:
+        await send(socket, "session.update", session=SESSION)
+        async with asyncio.TaskGroup() as group:
+            speaking = group.create_task(microphone(socket, said, may_speak))
+            with suppress(ConnectionClosedError):  # what was wrong has been printed
+                await conversation(socket, may_speak, group)
+            speaking.cancel()
+        print("closed:", socket.close_code)
+
+
+def main() -> None:
+    """Read the WAV file and talk."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("said")
+    parser.add_argument("--url", default=os.environ.get("VOICE_AGENT_URL", "ws://127.0.0.1:8080"))
+    parser.add_argument("--key", default=os.environ.get("VOICE_AGENT_KEY", ""))
+    given = parser.parse_args()
+    with wave.open(given.said) as file:
+        if (file.getsampwidth(), file.getnchannels(), file.getframerate()) != (2, 1, RATE_HZ):
+            parser.error("the WAV file must be 16-bit, mono, 24000 Hz")
+        said = file.readframes(file.getnframes())
+    asyncio.run(talk(given.url, given.key, said))
+
+
+if __name__ == "__main__":
+    main()
