@@ -375,15 +375,15 @@ class Store(Protocol):
         ...
 
     async def first_time(self, name: str, expires_s: float) -> bool:
-        """Whether this name is seen for the first time within ``expires_s``; atomic."""
+        """Whether this name is seen for the first time within ``expires_s``; atomic. Only what was proven may be a name."""
         ...
 
-    async def claim(self, name: str, limit: int) -> bool:
-        """Count one more under ``name`` unless that would pass ``limit``; atomic."""
+    async def claim(self, limits: Mapping[str, int]) -> str:
+        """Count one more under each name and give "", or under none and give the first whose limit is reached; atomic."""
         ...
 
-    async def release(self, name: str) -> None:
-        """Count one less under ``name``."""
+    async def release(self, names: Iterable[str]) -> None:
+        """Count one less under each name."""
         ...
 
 

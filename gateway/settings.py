@@ -160,6 +160,8 @@ class RouteSettings(Section, frozen=True, kw_only=True):
     """The same for clients with a minted token, of those in ``client_may``; None is all but ``agent_id`` and ``webhook``."""
     allow_regions: tuple[str, ...] = ()
     """Regions to which a call of this route may fail over, besides its agent's own."""
+    calls: Count | None = None
+    """Calls at once on this route, within `limits.calls`; None sets no limit of its own."""
     dtmf: Literal["ignore", "text"] = "ignore"
     """Whether the agent is told in words which keys the caller pressed."""
 

@@ -1,21 +1,28 @@
 """What calls of one process share, kept in its memory: media tokens, names seen once, counts.
 
 Owns expiry and bounds. Refuses to survive the process. Every method is atomic because it never waits: one event
-loop runs one of them at a time. When it is full it errs on the careful side: the oldest token goes, no name is
-new, nothing more is counted.
+loop runs one of them at a time. When it is full, the oldest token goes, and the name that was seen longest ago, which
+the log tells; nothing more is counted.
 """
 
 import hashlib
 import heapq
+import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Generic, TypeVar
 
 from gateway.contracts import MediaPass
 
+log: Final = logging.getLogger("talkpath.store")
+
 MAX_ENTRIES: Final = 100_000
-"""Most tokens, most names seen and most names counted at once."""
+"""Most tokens and most names counted at once."""
+MAX_SEEN: Final = 250_000
+"""Most names seen that are kept; 400 proven webhooks a second for ten minutes."""
+WARN_S: Final = 60.0
+"""How long the log is silent after it has told that names go early."""
 
 _V = TypeVar("_V")
 
@@ -23,11 +30,14 @@ _V = TypeVar("_V")
 class MemoryStore:
     """The store of a single process; implements `gateway.contracts.Store`."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic, entries: int = MAX_ENTRIES) -> None:
+    def __init__(
+        self, now: Callable[[], float] = time.monotonic, entries: int = MAX_ENTRIES, seen: int = MAX_SEEN
+    ) -> None:
         self._now = now
         self._entries = entries
         self._passes: _Expiring[MediaPass] = _Expiring(entries)
-        self._seen: _Expiring[None] = _Expiring(entries)
+        self._seen: _Expiring[None] = _Expiring(seen)
+        self._warned_at = -WARN_S
         self._counts: dict[str, int] = {}
 
     async def mint(self, media_pass: MediaPass, expires_s: float) -> str:
@@ -48,26 +58,43 @@ class MemoryStore:
         """Whether this name is seen for the first time within ``expires_s``."""
         now = self._now()
         self._seen.forget_until(now)
-        # To forget a name early would let a captured request in a second time.
-        if name in self._seen or self._seen.full:
+        if name in self._seen:
             return False
+        if self._seen.full:
+            # Strangers put no names here, so so many can only be a carrier's own; to turn it away would lose calls,
+            # and what goes instead is the proof that is nearest to being too old anyway.
+            self._seen.forget_oldest()
+            self._warn(now)
         self._seen.put(name, None, now + expires_s)
         return True
 
-    async def claim(self, name: str, limit: int) -> bool:
-        """Count one more under ``name`` unless that would pass ``limit``."""
-        count = self._counts.get(name, 0)
-        if count >= limit or (not count and len(self._counts) >= self._entries):
-            return False
-        self._counts[name] = count + 1
-        return True
+    async def claim(self, limits: Mapping[str, int]) -> str:
+        """Count one more under each name and give "", or under none and give the first whose limit is reached."""
+        for name, limit in limits.items():
+            if self._counts.get(name, 0) >= limit:
+                return name
+        new = [name for name in limits if name not in self._counts]
+        if new and len(self._counts) + len(new) > self._entries:
+            return new[0]
+        for name in limits:
+            self._counts[name] = self._counts.get(name, 0) + 1
+        return ""
 
-    async def release(self, name: str) -> None:
-        """Count one less under ``name``; below zero there is nothing."""
-        if self._counts.get(name, 0) > 1:
-            self._counts[name] -= 1
-        else:
-            self._counts.pop(name, None)
+    async def release(self, names: Iterable[str]) -> None:
+        """Count one less under each name; below zero there is nothing."""
+        for name in names:
+            if self._counts.get(name, 0) > 1:
+                self._counts[name] -= 1
+            else:
+                self._counts.pop(name, None)
+
+    def _warn(self, now: float) -> None:
+        if now - self._warned_at >= WARN_S:
+            self._warned_at = now
+            log.warning(
+                "more proofs are used than can be remembered, so the oldest are forgotten and could be used again; "
+                "spread the calls over more gateways"
+            )
 
 
 class _Expiring(Generic[_V]):
@@ -100,6 +127,10 @@ class _Expiring(Generic[_V]):
     def forget_until(self, now: float) -> None:
         while self._ends and self._ends[0][0] <= now:
             self.forget_next()
+
+    def forget_oldest(self) -> None:
+        """Forget what was put here first, whenever its end is."""
+        del self._values[next(iter(self._values))]
 
     def forget_next(self) -> None:
         end, key = heapq.heappop(self._ends)

@@ -1,9 +1,9 @@
 """The calls of this process: each in a task of its own, behind one exception boundary.
 
-Owns how many there may be, how they are found, how they end when the process stops, and what becomes of a
-bug: that call ends, the log has it once with its call id, the process lives. Refuses the conversation
-(`gateway.runtime.call`) and proof (`door`). A call is booked when it is invited or let in, runs from its first
-socket on, and may have any number of sockets one after the other.
+Owns that there are no more of them than the limits allow (the store counts), how they are found, how they end when
+the process stops, and what becomes of a bug: that call ends, the log has it once with its call id, the process lives.
+Refuses the conversation (`gateway.runtime.call`) and proof (`door`). A call is booked when it is invited or let in,
+runs from its first socket on, and may have any number of sockets one after the other.
 """
 
 import asyncio
@@ -29,6 +29,8 @@ log: Final = logging.getLogger("talkpath.calls")
 APOLOGIES: Final = 1000
 """How many carrier calls that broke are remembered until the carrier asks what to do with them."""
 
+ALL_BUSY: Final = "All our lines are busy. Please call again later."
+
 BROKEN: Final = 1011
 """WebSocket close code for a fault of ours."""
 
@@ -40,7 +42,7 @@ class Busy(Struct, frozen=True):
     """No room for a call."""
 
     code: str
-    """``draining``, ``calls``, ``caller`` or ``key``: which limit."""
+    """``draining``, ``calls``, ``route``, ``caller`` or ``key``: which limit."""
     sentence: str
     """For the peer."""
 
@@ -113,14 +115,14 @@ class CallRegistry:
 
     async def book(self, call_id: str, booking: Booking, expect_s: float) -> Call | Busy:
         """Take a place for a call whose first socket comes within ``expect_s``, or say why there is none."""
+        places = self._places(booking)
         async with AsyncExitStack() as claims:
-            if busy := await self._claim(booking, claims):
-                return busy
-            # Nothing waits from here on: two bookings cannot both get the last place.
+            # One question to the store for all limits: a booking that fails on one of them never took a place of another.
+            if full := await self._store.claim({name: limit for name, (limit, _) in places.items()}):
+                return places[full][1]
+            claims.push_async_callback(self._store.release, tuple(places))
             if self.draining:
                 return Busy("draining", "This gateway is being restarted. Please call again in a moment.")
-            if self.full:
-                return Busy("calls", "All our lines are busy. Please call again later.")
             call = Call(call_id, booking, self._settings.limits.return_s)
             call.expect(expect_s)
             self._calls[call_id] = call
@@ -181,22 +183,25 @@ class CallRegistry:
         finally:
             self._drain_patience = None
 
-    async def _claim(self, booking: Booking, claims: AsyncExitStack) -> Busy | None:
-        wanted = []
+    def _places(self, booking: Booking) -> dict[str, tuple[int, Busy]]:
+        """The limits that count for a call, by the name under which it is counted, and what is said at each."""
+        limits, route = self._settings.limits, booking.route.settings
+        places: dict[str, tuple[int, Busy]] = {}
         # Withheld numbers come as words; callers who share one are not one caller.
         if any(letter.isdigit() for letter in booking.caller):
-            limit = self._settings.limits.calls_per_caller
             sentence = "There are too many calls from this number. Please end one of them first."
-            wanted.append((f"caller:{booking.adapter}:{booking.caller}", limit, Busy("caller", sentence)))
+            places[f"caller:{booking.adapter}:{booking.caller}"] = (
+                limits.calls_per_caller,
+                Busy("caller", sentence),
+            )
         if booking.owner and booking.owner_calls is not None:
             calls = "1 call" if booking.owner_calls == 1 else f"{booking.owner_calls} calls"
             sentence = f"This key may have {calls} at once; end one of them first."
-            wanted.append((f"key:{booking.owner}", booking.owner_calls, Busy("key", sentence)))
-        for name, limit, busy in wanted:
-            if not await self._store.claim(name, limit):
-                return busy
-            claims.push_async_callback(self._store.release, name)
-        return None
+            places[f"key:{booking.owner}"] = (booking.owner_calls, Busy("key", sentence))
+        if route.calls is not None:
+            places[f"route:{route.name}"] = (route.calls, Busy("route", ALL_BUSY))
+        places["calls"] = (limits.calls, Busy("calls", ALL_BUSY))
+        return places
 
     async def _live(self, call: Call, claims: AsyncExitStack) -> None:
         """The boundary: whatever goes wrong in a call ends here."""

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from gateway.contracts import MediaPass, Store
 from gateway.runtime.store import MemoryStore
 
@@ -65,26 +67,39 @@ async def test_a_thousand_racing_claims_never_pass_the_limit() -> None:
     """1000 claims against a limit of 50 give exactly 50, and each release makes room for one."""
     store = MemoryStore()
     async with asyncio.TaskGroup() as group:
-        tries = [group.create_task(store.claim("calls", 50)) for _ in range(1000)]
-    assert sum(task.result() for task in tries) == 50
-    await store.release("calls")
+        tries = [group.create_task(store.claim({"calls": 50})) for _ in range(1000)]
+    assert [task.result() for task in tries].count("") == 50
+    await store.release(["calls"])
     async with asyncio.TaskGroup() as group:
-        tries = [group.create_task(store.claim("calls", 50)) for _ in range(1000)]
-    assert sum(task.result() for task in tries) == 1
+        tries = [group.create_task(store.claim({"calls": 50})) for _ in range(1000)]
+    assert [task.result() for task in tries].count("") == 1
+
+
+async def test_a_claim_takes_all_of_its_places_or_none() -> None:
+    """Who fails on one limit has taken nothing of another, and is told the first one that was reached."""
+    store = MemoryStore()
+    assert await store.claim({"caller": 1, "calls": 3}) == ""
+    for _ in range(5):
+        assert await store.claim({"caller": 1, "calls": 3}) == "caller"
+    assert await store.claim({"other": 1, "calls": 3}) == ""
+    assert await store.claim({"third": 1, "calls": 3}) == ""
+    assert await store.claim({"fourth": 1, "calls": 3}) == "calls"
+    await store.release(["caller", "calls"])
+    assert await store.claim({"fourth": 1, "calls": 3}) == ""
 
 
 async def test_releasing_what_was_not_claimed_gives_no_room() -> None:
     """Counts do not fall below zero, and names without a count are forgotten."""
     store = MemoryStore()
-    await store.release("calls")
-    assert await store.claim("calls", 1)
-    assert not await store.claim("calls", 1)
-    await store.release("calls")
+    await store.release(["calls"])
+    assert not await store.claim({"calls": 1})
+    assert await store.claim({"calls": 1}) == "calls"
+    await store.release(["calls"])
     assert not store._counts
 
 
-async def test_a_full_store_errs_on_the_careful_side() -> None:
-    """The oldest token goes; no name is new, nothing more is counted, until time makes room."""
+async def test_a_full_store_forgets_the_oldest_token_and_counts_nothing_more() -> None:
+    """The oldest token goes when there are too many; a name that cannot be counted gets no place."""
     clock = Clock()
     store = MemoryStore(clock, entries=10)
     tokens = []
@@ -93,12 +108,34 @@ async def test_a_full_store_errs_on_the_careful_side() -> None:
         clock.now += 1
     assert await store.spend(tokens[0]) is None
     assert await store.spend(tokens[10]) == PASS
-    seen = [await store.first_time(f"name{number}", 60) for number in range(11)]
-    assert seen == [True] * 10 + [False]
-    counted = [await store.claim(f"name{number}", 1) for number in range(11)]
-    assert counted == [True] * 10 + [False]
+    counted = [await store.claim({f"name{number}": 1}) for number in range(11)]
+    assert counted == [""] * 10 + ["name10"]
+
+
+async def test_a_flood_of_proofs_turns_no_real_one_away(caplog: pytest.LogCaptureFixture) -> None:
+    """When too many names were seen, a new one is still new; the oldest is forgotten, and the log says so once."""
+    clock = Clock()
+    store = MemoryStore(clock, seen=10)
+    assert [await store.first_time(f"name{number}", 600) for number in range(15)] == [True] * 15
+    assert not any([await store.first_time(f"name{number}", 600) for number in range(5, 15)])
+    assert len(store._seen._values) == 10
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "talkpath.store"]
+    assert "the oldest are forgotten" in line
+    clock.now += 61
+    assert await store.first_time("name15", 600)
+    assert len([record for record in caplog.records if record.name == "talkpath.store"]) == 2
+
+
+async def test_names_are_forgotten_when_their_time_is_over() -> None:
+    """Names that are too old make room by themselves, before any is forgotten early."""
+    clock = Clock()
+    store = MemoryStore(clock, seen=10)
+    for number in range(10):
+        assert await store.first_time(f"name{number}", 60)
     clock.now += 60
-    assert await store.first_time("name10", 60)
+    for number in range(10):
+        assert await store.first_time(f"new{number}", 60)
+    assert not await store.first_time("new0", 60)
 
 
 async def test_spent_tokens_leave_nothing_behind() -> None:
