@@ -176,7 +176,8 @@ class KeySettings(Section, frozen=True, kw_only=True):
     name: str
     """Shown in logs."""
     key: Secrets
-    """The key, or several while they are rotated."""
+    """The key, or several while they are rotated: each as it is, of 16 characters or more, or as ``sha256:`` and the
+    hexadecimal digest of it, so that the gateway does not know it."""
     may: tuple[Literal["connect", "tokens", "calls", "provider"], ...] = ("connect",)
     """What its owner may do."""
     routes: tuple[str, ...] = ()

@@ -60,7 +60,10 @@ _LONGEST_HEADER: Final = 4096
 
 
 class PcmSettings(AdapterSettings, frozen=True, kw_only=True):
-    """The section ``adapters.pcm``; it has no keys."""
+    """The section ``adapters.pcm``."""
+
+    origins: tuple[str, ...] = ()
+    """Pages that may connect, as their origins; empty lets every page in that shows proof."""
 
 
 class _Sound(Struct):
@@ -94,19 +97,23 @@ class PcmCodec:
     def __init__(self, upgrade: Upgrade, _settings: PcmSettings) -> None:
         query = upgrade.query
         self._format = _format(query)
+        by_token = upgrade.admitted_by == "token"
+        said = {} if by_token else query  # whoever holds a minted token is anybody, and not believed
         self._shows_events = _switch(query, "events")
         self._clock = upgrade.clock
         self._info = CallInfo(
             call_id=upgrade.call_id,
             adapter=NAME,
             audio=self._format,
-            caller=upgrade.caller or query.get("caller", ""),
-            callee=upgrade.callee or query.get("callee", ""),
+            caller=upgrade.caller or said.get("caller", ""),
+            callee=upgrade.callee or said.get("callee", ""),
             carrier_call_id=upgrade.carrier_call_id,
             parameters={
-                **{name: value for name, value in query.items() if name not in _OWN_QUERY},
+                **{name: value for name, value in said.items() if name not in _OWN_QUERY},
                 **upgrade.parameters,
             },
+            admitted_by="token" if by_token else "",
+            session_s=upgrade.session_s if by_token else None,
         )
         self._head: bytes | None = b""  # the first bytes, until it is clear that they are no WAV header
         self._rest = b""  # half a sample

@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 from msgspec import Struct
 
 from gateway.runtime.config import development_secret
+from gateway.runtime.gateway_keys import is_hashed
 from gateway.settings import Secrets, Settings
 from gateway.simulate import BrowserCaller, CallResult, PcmCaller, TwilioCaller, VonageCaller
 
@@ -133,5 +134,5 @@ def _configured(settings: Settings | None, adapter: str, *names: str) -> dict[st
 def _gateway_key(settings: Settings | None) -> str | None:
     """The first configured gateway key that may connect."""
     keys_there = settings.access.keys if settings else ()
-    allowed = (one for one in keys_there if "connect" in one.may and one.key)
-    return next((one.key[0].reveal() for one in allowed), None)
+    allowed = (key for one in keys_there if "connect" in one.may for key in one.key if not is_hashed(key))
+    return next((key.reveal() for key in allowed), None)

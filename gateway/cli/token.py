@@ -13,6 +13,7 @@ import typer
 from gateway.cli.refusing import print_json, refuse, refuse_configuration
 from gateway.errors import ConfigError, PluginError
 from gateway.runtime.config import chosen_file, load_settings
+from gateway.runtime.gateway_keys import is_hashed
 from gateway.settings import Settings
 from gateway.simulate.address import EXAMPLE, gateway_address
 
@@ -82,8 +83,8 @@ def _address(url: str, settings: Settings | None, expires_in: int, max_session: 
 
 def _configured_key(settings: Settings | None) -> str:
     keys = settings.access.keys if settings else ()
-    minting = (one for one in keys if "tokens" in one.may and one.key)
-    return next((one.key[0].reveal() for one in minting), "")
+    minting = (key for one in keys if "tokens" in one.may for key in one.key if not is_hashed(key))
+    return next((key.reveal() for key in minting), "")
 
 
 async def _ask(address: str, proof: str) -> tuple[int, dict[str, Any]]:

@@ -16,6 +16,7 @@ from gateway.contracts import Parts
 from gateway.errors import ConfigError
 from gateway.runtime.clips import BUILT_IN_CLIPS, why_unusable
 from gateway.runtime.decode import nobody, one_of, suggest, uninstalled
+from gateway.runtime.gateway_keys import why_no_key
 from gateway.runtime.offline_script import read_script
 from gateway.runtime.routing import ConfiguredRoutes, address_book, fallbacks, home_region, strangers
 from gateway.runtime.terms import covered
@@ -236,6 +237,8 @@ class _Check:
                 first.setdefault(text, index)
             if not key.key:
                 self._add((*here, "key"), "is empty, and an empty key would let everybody in; give it a text")
+            for sentence in filter(None, map(why_no_key, key.key)):
+                self._add((*here, "key"), sentence)
             if key.name in names:
                 self._add((*here, "name"), "is the name of another key too; choose another")
             names.add(key.name)

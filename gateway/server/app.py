@@ -65,6 +65,7 @@ def build_app(generation: Generation, *, store: Store, make_runner: RunnerMaker)
         registry=registry,
         reception=reception,
         clients=ClientSockets(settings, door, client_door, registry, reception),
+        client_door=client_door,
     )
     answering = Answering(
         adapters.values(),

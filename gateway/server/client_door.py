@@ -1,4 +1,4 @@
-"""Who may come in as a client of the Voice Agent API: a gateway key, a minted token, or a token to come back.
+"""Who may come in as a client, of the Voice Agent API or raw PCM: a gateway key, a minted token, or one to come back.
 
 Owns the order in which proofs are looked at (reference: Voice Agent API, 1.3), single use of minted tokens, and from
 which pages a browser may connect. Refuses the words in which a client is turned away (`clients`), and what a guest may
@@ -46,7 +46,7 @@ class ClientDoor:
         given, token = bearer(request), request.query.get("token", "")
         # a page can set no header on a socket, and shows in the query how it comes back
         proof = given or token
-        if proof and (call := self._by_resume_token(proof)) is not None:
+        if adapter.in_band and proof and (call := self._by_resume_token(proof)) is not None:
             admitted_by = call.booking.admitted_by or "key"
             return Guest(call.booking.owner, admitted_by=admitted_by, returns_to=call.call_id)
         if given or not token:

@@ -5,7 +5,6 @@ stranger which proof was wrong: every refusal has the same answer, the reason go
 Sources: contract, section 3; carriers reference 1.2, 1.12, 2.5.
 """
 
-import hmac
 import ipaddress
 import time
 from collections import Counter
@@ -16,7 +15,8 @@ from aiohttp import hdrs, web
 from msgspec import Struct
 
 from gateway.contracts import Adapter, Knock, MediaPass, Store
-from gateway.settings import AdapterSettings, KeySettings, Settings
+from gateway.runtime.gateway_keys import KeyRing
+from gateway.settings import AdapterSettings, Settings
 
 Right = Literal["connect", "tokens", "calls", "provider"]
 
@@ -99,6 +99,7 @@ class Door:
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
+        self._keys = KeyRing((key, key.key) for key in settings.access.keys)
         self.refused: Counter[str] = Counter()
 
     def adapter_settings(self, adapter: Adapter) -> AdapterSettings:
@@ -122,10 +123,7 @@ class Door:
         return self._count(refusal) if refusal else knock
 
     async def admit_socket(self, request: web.Request, adapter: Adapter, token: str) -> Guest | Refusal:
-        """Check everything that a media socket must prove, before any of it is read."""
-        if adapter.proof == "key":
-            # Nobody mints media tokens for these; one in the path is a carrier's, tried on another door.
-            return self._count(Refusal("token_misplaced")) if token else self.admit_key(request, "connect")
+        """Check everything that a carrier's media socket must prove, before any of it is read."""
         return self.admit_upgrade(request, adapter) or await self.spend(adapter, token)
 
     def admit_upgrade(self, request: web.Request, adapter: Adapter) -> Refusal | None:
@@ -148,15 +146,14 @@ class Door:
 
     def admit_key(self, request: web.Request, right: Right) -> Guest | Refusal:
         """Check a gateway key, or with none configured that the request comes from this machine."""
-        keys = self._settings.access.keys
-        if not keys:
+        if not self._settings.access.keys:
             reason = self._from_elsewhere(request)
             return self._count(Refusal("not_local", reason)) if reason else Guest("this machine")
         given = _only(request, hdrs.AUTHORIZATION)
         scheme, _, rest = given.partition(" ")
         if scheme.lower() == "bearer":
             given = rest.strip()
-        owner = _owner(given, keys)
+        owner = self._keys.owner(given)
         if owner is None:
             return self._count(Refusal("key_unknown" if given else "key_missing"))
         if right not in owner.may:
@@ -213,16 +210,6 @@ def _only(request: web.Request, name: str) -> str:
 def _is_own_page(origin: str) -> bool:
     scheme, found, authority = origin.partition("://")
     return bool(found) and scheme in ("http", "https") and is_loopback(host_name(authority))
-
-
-def _owner(given: str, keys: tuple[KeySettings, ...]) -> KeySettings | None:
-    # Every key is compared, so that time does not tell how far a guess came.
-    owner = None
-    for settings in keys:
-        for key in settings.key:
-            if hmac.compare_digest(key.reveal().encode(), given.encode(errors="surrogateescape")) and given:
-                owner = owner or settings
-    return owner
 
 
 def _says_passed_on(name: str) -> bool:

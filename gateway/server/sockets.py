@@ -18,6 +18,7 @@ from gateway.server.arrival import Arrival, TurnedAway
 from gateway.server.call import Call
 from gateway.server.caller_leg import CallerLeg
 from gateway.server.calls import Busy, CallRegistry, new_call_id
+from gateway.server.client_door import ClientDoor
 from gateway.server.clients import ClientSockets
 from gateway.server.door import NOT_LET_IN, Door, Guest, Refusal
 from gateway.server.reception import NoRoute, Reception
@@ -41,6 +42,7 @@ class MediaSockets:
         registry: CallRegistry,
         reception: Reception,
         clients: ClientSockets,
+        client_door: ClientDoor,
         heartbeat_s: float | None = None,
     ) -> None:
         self._server = server
@@ -50,6 +52,7 @@ class MediaSockets:
         self._registry = registry
         self._reception = reception
         self._clients = clients
+        self._client_door = client_door
         self._heartbeat_s = heartbeat_s
 
     def routes(self) -> list[web.RouteDef]:
@@ -95,7 +98,10 @@ class MediaSockets:
     async def _admit(self, arrival: Arrival, adapter: Adapter) -> Guest | TurnedAway:
         """Check everything that a media socket must prove; a token that is not in the address may be in its words."""
         request, token = arrival.request, arrival.request.match_info.get("token", "")
-        if token or adapter.proof == "key" or adapter.first_token is None:
+        guest: Guest | Refusal
+        if adapter.proof == "key":
+            guest = await self._client_door.admit(request, adapter)
+        elif token or adapter.first_token is None:
             guest = await self._door.admit_socket(request, adapter, token)
         elif (refusal := self._door.admit_upgrade(request, adapter)) is not None:
             guest = refusal
@@ -125,6 +131,7 @@ class MediaSockets:
         self, arrival: Arrival, adapter: Adapter, guest: Guest
     ) -> web.StreamResponse | TurnedAway:
         request, media_pass = arrival.request, guest.media_pass
+        by_token = adapter.proof == "key" and guest.admitted_by == "token"
         upgrade = Upgrade(
             call_id=media_pass.call_id if media_pass else new_call_id(),
             query=dict(request.query),
@@ -132,6 +139,8 @@ class MediaSockets:
             callee=media_pass.callee if media_pass else "",
             carrier_call_id=media_pass.carrier_call_id if media_pass else "",
             parameters=media_pass.parameters if media_pass else {},
+            admitted_by="token" if by_token else "key",
+            session_s=guest.session_s or Upgrade.session_s,
             clock=time.time,
         )
         try:
@@ -139,8 +148,9 @@ class MediaSockets:
         except WireError as error:
             return TurnedAway(400, "format", str(error))
         if media_pass is None:
-            # A client with a key may say who calls whom; a carrier's stream is not believed that.
-            said = request.query if adapter.proof == "key" else {}
+            # A client with a key may say who calls whom; a carrier's stream is not believed that, nor is anybody who
+            # has been given a token.
+            said = request.query if adapter.proof == "key" and not by_token else {}
             visit = Visit("call", "", caller=said.get("caller", ""), callee=said.get("callee", ""))
             call = await self._reception.receive(upgrade.call_id, adapter, guest, visit)
         elif (found := self._registry.find(media_pass.call_id)) is not None:

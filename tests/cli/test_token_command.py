@@ -12,8 +12,8 @@ from gateway.settings import AccessSettings, KeySettings, Secret
 
 KEYS = AccessSettings(
     keys=(
-        KeySettings(name="backend", key=(Secret("k1"),), may=("connect", "tokens")),
-        KeySettings(name="plain", key=(Secret("k2"),)),
+        KeySettings(name="backend", key=(Secret("the-key-of-a-backend"),), may=("connect", "tokens")),
+        KeySettings(name="plain", key=(Secret("the-key-of-a-plain-one"),)),
     )
 )
 
@@ -48,7 +48,7 @@ async def opens(house: ApiHouse, token: str) -> None:
 async def test_a_token_is_printed_and_opens_a_session(capsys: pytest.CaptureFixture[str]) -> None:
     """The token is all that is printed; with --json the whole answer is."""
     async with api_house(access=KEYS) as house:
-        options = (house.url, "--key", "k1", "--max-session", "90")
+        options = (house.url, "--key", "the-key-of-a-backend", "--max-session", "90")
         code, out, err = await typed(capsys, *options)
         assert (code, err) == (0, "")
         await opens(house, out.strip())
@@ -61,16 +61,17 @@ async def test_a_token_is_printed_and_opens_a_session(capsys: pytest.CaptureFixt
 async def test_the_key_comes_from_the_environment_or_the_configuration(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Where no key is given, $TALKPATH_KEY is used, else the first key that may mint."""
+    """Where no key is given, $TALKPATH_KEY is used, else the first key that may mint and is no hash."""
     (tmp_path / "gateway.yaml").write_text(
         "agents: {a: {kind: offline}}\nroutes: [{name: all, agent: a}]\n"
-        "access: {keys: [{name: p, key: k2, may: [connect]}, {name: b, key: k1, may: [tokens]}]}\n"
+        "access: {keys: [{name: p, key: the-key-of-a-plain-one, may: [connect]}, {name: b, may: [tokens],\n"
+        f"  key: ['sha256:{'0' * 64}', the-key-of-a-backend]}}]}}\n"
     )
     async with api_house(access=KEYS) as house:
         code, out, err = await typed(capsys, house.url)
         assert (code, err) == (0, "")
         assert len(out.strip()) > 40
-        monkeypatch.setenv("TALKPATH_KEY", "k2")
+        monkeypatch.setenv("TALKPATH_KEY", "the-key-of-a-plain-one")
         code, _, err = await typed(capsys, house.url)
         assert code == 1
         assert "403" in err
@@ -81,8 +82,12 @@ async def test_the_key_comes_from_the_environment_or_the_configuration(
     [
         ((), 1, "the gateway wants a key; give --key, set TALKPATH_KEY"),
         (("--key", "wrong"), 1, "answered 404: Invalid API key"),
-        (("--key", "k2"), 1, "answered 403: This key may not mint tokens"),
-        (("--key", "k1", "--expires-in", "601"), 2, "--expires-in takes a whole number from 1 to 600"),
+        (("--key", "the-key-of-a-plain-one"), 1, "answered 403: This key may not mint tokens"),
+        (
+            ("--key", "the-key-of-a-backend", "--expires-in", "601"),
+            2,
+            "--expires-in takes a whole number from 1 to 600",
+        ),
     ],
 )
 async def test_a_refusal_is_one_sentence(

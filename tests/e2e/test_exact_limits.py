@@ -106,7 +106,7 @@ async def pcm(street: Street, _number: int, key: str = KEY, query: str = "") -> 
     try:
         socket = await street.open(f"/v1/ws/pcm?{query}", key)
     except aiohttp.WSServerHandshakeError as error:
-        has_hint = bool(error.headers) and int(error.headers["Retry-After"]) > 0
+        has_hint = error.headers is not None and int(error.headers["Retry-After"]) > 0
         return f"{error.status}" if has_hint else "no hint when to come again"
     await socket.send_bytes(bytes(640))
     return "taken"

@@ -59,7 +59,7 @@ routes:
 regions: {vpc: {voice_agent: "https://agents.internal"}}
 adapters: {pmc: {}, pcm: {speed: 1}}
 limits: {calls: many}
-access: {keys: [{name: a, key: k, routes: [y]}, {name: a, key: l}]}
+access: {keys: [{name: a, key: a-key-of-somebody, routes: [y]}, {name: a, key: short}]}
 store: {kind: redis, url: "redis://here"}
 """
     )
@@ -87,9 +87,10 @@ store: {kind: redis, url: "redis://here"}
         "routes[3]: expected a mapping of keys to values; indent them below it (line 18)",
         "regions.vpc.voice_agent: expected an address that begins with wss:// or ws:// (line 19)",
         "adapters.pmc: there is no adapter 'pmc'; did you mean pcm? (line 20)",
-        "adapters.pcm.speed: unknown key; leave it out (line 20)",
+        "adapters.pcm.speed: unknown key; ",
         "limits.calls: expected a whole number from 1 to 1000000, got text (line 21)",
         "access.keys[0].routes[0]: there is no route 'y'; define it under routes, or use x (line 22)",
+        "access.keys[1].key: has fewer than 16 characters, and could be guessed; make one with `openssl rand -hex 32` (line 22)",
         "access.keys[1].name: is the name of another key too; choose another (line 22)",
         "store.kind: redis is not available in this version; use memory (line 23)",
     }
@@ -164,6 +165,10 @@ def test_without_names_of_its_own_a_region_is_us_or_eu() -> None:
         (
             "access: {keys: [{name: a, key: [x, x]},\n {name: b, key: [y, x]}]}\n",
             "access.keys[1].key: is access.keys[0].key too, and only the first one would count; give each its own (line 2)",
+        ),
+        (
+            "access: {keys: [{name: a, key: 'sha256:1234'}]}\n",
+            "access.keys[0].key: sha256: must be followed by 64 hexadecimal digits",
         ),
     ],
 )
@@ -244,7 +249,7 @@ agents.b.extends agents.b.region agents.d.extends agents.e.kind agents.e.region 
 routes[0].match.callee[0] routes[0].dtmf routes[0].agent routes[0].client_may[0] routes[0].allow_regions[0]
 routes[1].name routes[2].name
 adapters.acme adapters.twilio.account_sid adapters.twilio.require_token adapters.twilio.sekret
-access.keys[0].may[0] access.keys[0].key access.keys[1].name access.keys[1].routes[0]
+access.keys[0].may[0] access.keys[0].key access.keys[1].key access.keys[1].name access.keys[1].routes[0]
 limits.calls limits.silence_s store.kind plugins.disabled[0]
 """
 

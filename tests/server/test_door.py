@@ -1,4 +1,5 @@
 import asyncio
+import hashlib
 
 import aiohttp
 import pytest
@@ -120,6 +121,37 @@ async def test_wrong_keys(value: str) -> None:
         headers = {"Authorization": value} if value else {}
         answer = await house.http.get(f"{house.url}/v1/calls", headers=headers)
         assert (answer.status, await answer.text()) == (403, NOT_LET_IN)
+
+
+async def test_a_key_of_which_only_the_hash_is_configured() -> None:
+    """A key opens where the configuration holds its SHA-256, also while it is rotated; the hash itself opens nothing."""
+    digest = hashlib.sha256(b"a-key-of-a-partner").hexdigest()
+    keys = (
+        KeySettings(
+            name="partner", key=(Secret(f"sha256:{digest}"), Secret("a-plain-one-too")), may=("calls",)
+        ),
+    )
+    async with serving(settings_of(access=AccessSettings(keys=keys))) as house:
+        for given, status in (
+            ("a-key-of-a-partner", 200),
+            ("a-plain-one-too", 200),
+            (f"sha256:{digest}", 403),
+            (digest, 403),
+            ("sha256:", 403),
+        ):
+            answer = await house.http.get(f"{house.url}/v1/calls", headers={"Authorization": given})
+            assert answer.status == status, given
+        assert house.refused == {"key_unknown": 3}
+
+
+@pytest.mark.parametrize("text", ["sha256:", "sha256:zz", "sha256:" + "0" * 63, ""])
+async def test_an_unusable_hash_opens_nothing(text: str) -> None:
+    """What looks like a hash and is none lets nobody in, whatever is shown."""
+    keys = (KeySettings(name="partner", key=(Secret(text),), may=("calls",)),)
+    async with serving(settings_of(access=AccessSettings(keys=keys))) as house:
+        for given in (text, "", "0" * 63):
+            answer = await house.http.get(f"{house.url}/v1/calls", headers={"Authorization": given})
+            assert (answer.status, await answer.text()) == (403, NOT_LET_IN)
 
 
 async def test_rights_of_keys() -> None:

@@ -3,10 +3,15 @@
 import asyncio
 from typing import Any
 
+import aiohttp
 import pytest
 from api_client import ApiHouse, api_house
+from fakes import until
 
+from gateway.adapters.browser import BrowserSettings
+from gateway.adapters.pcm import PcmSettings
 from gateway.contracts import MediaPass
+from gateway.server.door import NOT_LET_IN
 from gateway.settings import AccessSettings, KeySettings, Secret
 
 KEYS = AccessSettings(
@@ -15,6 +20,12 @@ KEYS = AccessSettings(
         KeySettings(name="plain", key=(Secret("k2"),), may=("connect",)),
     )
 )
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 AS_BACKEND = {"Authorization": "Bearer k1"}
 
 
@@ -183,3 +194,44 @@ async def test_without_keys_this_machine_mints() -> None:
         headers = {"X-Forwarded-For": "203.0.113.9"}
         async with house.http.get(f"{house.url}/v1/token?expires_in_seconds=60", headers=headers) as answer:
             assert answer.status == 403
+
+
+async def test_a_token_opens_raw_pcm_once() -> None:
+    """A raw PCM client is let in with a minted token, whose holder is not believed who calls, and only once."""
+    async with api_house(access=KEYS) as house:
+        path = f"/v1/ws/pcm?token={await token_of(house, 'expires_in_seconds=60&max_session_duration_seconds=90')}"
+        async with house.client(f"{path}&caller=%2B1&callee=%2B2&plan=gold") as client:
+            await client.socket.send_bytes(bytes(640))
+            await until(lambda: [call for call in house.registry.listing() if call.runner])
+            (call,) = house.registry.listing()
+            assert (call.booking.owner, call.booking.admitted_by) == ("backend", "token")
+            assert (call.booking.caller, call.booking.callee) == ("", "")
+            assert call.runner is not None
+            runner = call.runner
+            await until(lambda: runner.info)
+            info = runner.info
+            assert info is not None
+            assert (info.caller, info.parameters, info.session_s) == ("", {}, 90)
+            with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                await house.http.ws_connect(house.url + path)
+            assert caught.value.status == 403
+    assert house.refused == {"token_unknown": 1}
+
+
+@pytest.mark.parametrize("path", ["/v1/ws/pcm?token=guessed", "/v1/ws/pcm", "/v1/ws/pcm/guessed"])
+async def test_raw_pcm_without_a_good_token(path: str) -> None:
+    """A guessed token, none at all and one in the path get the one answer to all wrong proofs."""
+    async with api_house(access=KEYS) as house:
+        answer = await house.http.get(house.url + path, headers=UPGRADE)
+        assert (answer.status, await answer.text()) == (403, NOT_LET_IN)
+
+
+async def test_pages_that_may_open_raw_pcm() -> None:
+    """Where the section names pages, another page is refused, whatever it shows."""
+    pages = PcmSettings(origins=("https://shop.example",))
+    async with api_house(access=KEYS, adapters={"pcm": pages, "browser": BrowserSettings()}) as house:
+        for origin, status in (("https://shop.example", 101), ("https://evil.example", 403)):
+            headers = {**UPGRADE, "Authorization": "k1", "Origin": origin}
+            async with house.http.get(f"{house.url}/v1/ws/pcm", headers=headers) as answer:
+                assert answer.status == status
+    assert house.refused == {"origin": 1}

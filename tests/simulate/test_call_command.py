@@ -28,7 +28,7 @@ server: {{public_url: "https://voice.example.com"}}
 adapters:
   twilio: {{account_sid: "AC{"1" * 32}", auth_token: ["{TOKEN}", "an older one"]}}
 access:
-  keys: [{{name: backend, key: "gateway key", may: [connect]}}]
+  keys: [{{name: backend, key: "a key of the gateway", may: [connect]}}]
 """
 
 
@@ -175,7 +175,7 @@ def test_a_pcm_call_presents_the_configured_key() -> None:
         server.shutdown()
         thread.join(10)
     assert result.exit_code == 0, result.output
-    assert seen == [("/v1/ws/pcm?encoding=pcm_s16le&sample_rate=8000", "Bearer gateway key")]
+    assert seen == [("/v1/ws/pcm?encoding=pcm_s16le&sample_rate=8000", "Bearer a key of the gateway")]
 
 
 @pytest.mark.parametrize(
