@@ -11,6 +11,7 @@ from figures import LINES
 TIMED = (
     "tests/e2e/",
     "tests/abuse/",
+    "tests/certify/",
     "tests/web/",
     "tests/endurance/",
     "tests/simulate/test_load",

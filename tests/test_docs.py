@@ -318,7 +318,9 @@ async def test_the_example_package_ends_the_call_with_a_goodbye() -> None:
 def test_the_example_adapter_speaks_the_wire_of_its_vectors() -> None:
     """The adapter in the page on new carriers reads and writes the messages that the same page shows."""
     page = ROOT / "docs" / "howto" / "new-carrier.md"
-    (code,), (vectors,) = ([b for b in blocks(kind) if b.page == page] for kind in ("python", "json"))
+    (code, _far_end), (vectors,) = (
+        [b for b in blocks(kind) if b.page == page] for kind in ("python", "json")
+    )
     names: dict[str, Any] = {"__name__": "example"}
     exec(compile(code.text, str(code), "exec"), names)  # noqa: S102 - our own page
     (adapter,) = names["register_adapters"]()

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "demo": "demo",
     "talk": "talk",
     "token": "token",
+    "certify": "certify",
     "replay": "replay",
     "bench": "bench",
 }

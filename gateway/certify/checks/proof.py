@@ -1,0 +1,71 @@
+"""Checks of who is let in: nobody without proof, and nobody twice with the same one."""
+
+import asyncio
+import time
+from typing import Final
+
+from gateway.certify.checks.check import Check, agent_hears
+from gateway.certify.line import Line, open_line
+from gateway.certify.speaker import Speaker, Way
+from gateway.certify.trial import Failed, Trial
+from gateway.simulate.media_socket import SocketError
+from gateway.simulate.webhook import WebhookError
+
+REFUSED_WITHIN_S: Final = 4.0
+
+
+async def no_proof_no_audio(trial: Trial) -> None:
+    """Come in without proof, and with each wrong one."""
+    try:
+        strangers = await trial.speaker().strangers()
+    except WebhookError as error:
+        raise Failed(f"a proven webhook was not answered: {error}") from error
+    try:
+        for what, way in strangers:
+            await _refused(trial, trial.speaker(), way, f"a socket {what}")
+    finally:
+        await trial.clean_up()
+
+
+async def proof_is_good_once(trial: Trial) -> None:
+    """Come in a second time with what was good the first time."""
+    trial.lacks("once")
+    async with trial.call() as call:
+        await _refused(trial, trial.speaker(), call.way, "a second socket with a proof that was used")
+        await agent_hears(call, seed=11, ms=200)
+
+
+async def _refused(trial: Trial, speaker: Speaker, way: Way, what: str) -> None:
+    """Open a socket that must be refused, and speak as if it were not."""
+    calls = len(trial.stories)
+    try:
+        async with open_line(speaker, way) as line:
+            await _speak_on(speaker, line)
+    except SocketError as refusal:
+        if refusal.status is None:
+            raise Failed(f"{what} was not refused in words: {refusal}; expected an HTTP status") from refusal
+        return
+    if len(trial.stories) > calls:
+        raise Failed(f"{what} began a call; expected that it is refused before any sound is read")
+    if not line.closed.is_set():
+        raise Failed(f"{what} was open for {REFUSED_WITHIN_S:g} s; expected that it is refused")
+
+
+async def _speak_on(speaker: Speaker, line: Line) -> None:
+    until = time.monotonic() + REFUSED_WITHIN_S
+    while not line.closed.is_set() and time.monotonic() < until:
+        await line.send(speaker.speak(speaker.audio.silence(20)))
+        await asyncio.sleep(0.02)
+
+
+CHECKS: Final = (
+    Check(
+        "proof",
+        "Without proof, or with a wrong one, no socket gets in and no sound is read.",
+        "contract 3",
+        no_proof_no_audio,
+    ),
+    Check(
+        "once", "A proof that is good once does not let a second socket in.", "contract 3", proof_is_good_once
+    ),
+)

@@ -1,0 +1,148 @@
+"""Runs the checks against one adapter, one after the other, and says what came of each.
+
+Owns the order, the patience, and that a check is tried again when this machine was too busy to judge by time. A fault
+that the gateway logs meanwhile is a finding too.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+
+from gateway.certify.checks import CHECKS, Check
+from gateway.certify.speaker import Speaker
+from gateway.certify.trial import Failed, NotApplicable, Trial, trial
+from gateway.contracts import Adapter
+
+CHECK_S: Final = 30.0
+"""How long one check may take."""
+BUSY_MS: Final = 15.0
+"""Lateness of this machine from which on a failure is not believed at once."""
+TRIES: Final = 3
+
+Verdict = Literal["passed", "failed", "not applicable"]
+
+
+class Finding(Struct, frozen=True):
+    """What came of one check."""
+
+    check: str
+    """Its name."""
+    asks: str
+    """What it asks for."""
+    verdict: Verdict
+    """What came of it."""
+    sentence: str
+    """What was seen and what is expected, or why it does not apply; empty when it passed."""
+    source: str
+    """Where it is written."""
+    seconds: float
+    """How long it took."""
+
+
+class Certificate(Struct, frozen=True):
+    """What came of all checks of one adapter."""
+
+    adapter: str
+    """Its name."""
+    findings: tuple[Finding, ...]
+    """In the order of the checks."""
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing failed."""
+        return not any(finding.verdict == "failed" for finding in self.findings)
+
+
+async def certify(
+    adapter: Adapter | str,
+    speaker: type[Speaker],
+    *,
+    only: Sequence[str] = (),
+    plugins: str = "",
+    tell: Callable[[Finding], None] = lambda _finding: None,
+) -> Certificate:
+    """Run the checks, or only those that are named; ``tell`` is told of each as it is done.
+
+    Raises:
+        ConfigError: when the speaker's section does not fit the adapter.
+        PluginError: when a plugin is broken.
+    """
+    findings = []
+    with _listening_for_faults() as faults:
+        async with trial(adapter, speaker, plugins=plugins) as run:
+            for check in CHECKS:
+                if only and check.name not in only:
+                    continue
+                findings.append(await _find(run, check, speaker, faults))
+                tell(findings[-1])
+            return Certificate(run.adapter.name, tuple(findings))
+
+
+async def _find(run: Trial, check: Check, speaker: type[Speaker], faults: list[str]) -> Finding:
+    began = time.monotonic()
+    verdict, sentence = await _try(run, check, faults)
+    for _ in range(TRIES - 1):
+        if verdict != "failed" or run.late_ms < BUSY_MS:
+            break
+        verdict, sentence = await _try(run, check, faults)
+    source = ", ".join(filter(None, (check.source, speaker.sources.get(check.name, ""))))
+    return Finding(check.name, check.asks, verdict, sentence, source, round(time.monotonic() - began, 2))
+
+
+async def _try(run: Trial, check: Check, faults: list[str]) -> tuple[Verdict, str]:
+    run.late_ms = 0.0
+    faults.clear()
+    try:
+        async with asyncio.timeout(CHECK_S):
+            await check.run(run)
+    except NotApplicable as reason:
+        return "not applicable", str(reason)
+    except TimeoutError:
+        return "failed", f"the check was not done after {CHECK_S:g} s; expected that it takes a few"
+    except Failed as failure:
+        return "failed", f"{failure} (the gateway logged: {faults[0]})" if faults else str(failure)
+    except ExceptionGroup as group:
+        fault = _first(group)
+        return "failed", f"the speaker itself failed with {type(fault).__name__}: {fault}; mend it first"
+    if faults:
+        return "failed", f"the gateway logged a fault: {faults[0]}; expected none"
+    return "passed", ""
+
+
+def _first(group: ExceptionGroup[Any]) -> Exception:
+    one: Exception = group
+    while isinstance(one, ExceptionGroup):
+        one = one.exceptions[0]
+    return one
+
+
+class _Faults(logging.Handler):
+    """Keeps what is logged as an error."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.sentences: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fault = record.exc_info[1] if record.exc_info else None
+        why = f"; {type(fault).__name__}: {fault}" if fault else ""
+        self.sentences.append(f"{record.getMessage()}{why}")
+
+
+@contextmanager
+def _listening_for_faults() -> Iterator[list[str]]:
+    """Keep what the gateway logs from the terminal, and its faults for the report."""
+    log = logging.getLogger("talkpath")
+    handler, propagates = _Faults(), log.propagate
+    log.addHandler(handler)
+    log.propagate = False
+    try:
+        yield handler.sentences
+    finally:
+        log.removeHandler(handler)
+        log.propagate = propagates
