@@ -19,6 +19,7 @@ from gateway.contracts import (
 )
 from gateway.errors import ConfigError, PluginError, ToolError, WireError
 from gateway.hookspecs import hookimpl
+from gateway.redaction import Redactor
 from gateway.settings import AdapterSettings, AgentSettings, Secret, Secrets, Settings
 from gateway.tools import CallHandle, Tool
 
@@ -40,6 +41,7 @@ __all__ = [
     "Observer",
     "ObserverKind",
     "PluginError",
+    "Redactor",
     "Route",
     "Secret",
     "Secrets",

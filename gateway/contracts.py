@@ -1,7 +1,6 @@
 """The shapes that rooms agree on: codecs, legs, adapters, agents, tools, observers and the store.
 
-Owns interfaces and the values that pass between them. Refuses behaviour, beyond what a value can tell about
-itself.
+Owns interfaces and the values that pass between them. Refuses behaviour, beyond what a value tells of itself.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -14,6 +13,7 @@ from gateway.audio import AudioFormat
 from gateway.commands import Command, Entry, OpenAgent
 from gateway.errors import PluginError
 from gateway.events import CallInfo, Event
+from gateway.redaction import Redactor
 from gateway.settings import AdapterSettings, AgentSettings, RegionSettings, RouteSettings, Settings
 from gateway.terms import CallTerms
 from gateway.tools import Tool
@@ -387,9 +387,6 @@ class Store(Protocol):
         ...
 
 
-# What a generation of plugins brought
-
-
 class Parts(Struct, frozen=True):
     """Everything that the plugins of one generation registered, by name."""
 
@@ -398,3 +395,4 @@ class Parts(Struct, frozen=True):
     tools: Mapping[str, Tool]
     observers: Iterable[ObserverKind]
     route_call: Callable[[CallInfo, Settings], Route | None]
+    redactors: Iterable[Redactor] = ()

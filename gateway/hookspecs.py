@@ -10,6 +10,7 @@ import pluggy
 
 from gateway.contracts import Adapter, AgentKind, ObserverKind, Route
 from gateway.events import CallInfo
+from gateway.redaction import Redactor
 from gateway.settings import Settings
 from gateway.tools import Tool
 
@@ -38,6 +39,11 @@ def register_tools(settings: Settings) -> list[Tool]:  # type: ignore[empty-body
 @hookspec
 def register_observers(settings: Settings) -> list[ObserverKind]:  # type: ignore[empty-body]
     """Bring readings of the journal."""
+
+
+@hookspec
+def register_redactors(settings: Settings) -> list[Redactor]:  # type: ignore[empty-body]
+    """Bring patterns of what must not appear in any log, error or record."""
 
 
 @hookspec(firstresult=True)

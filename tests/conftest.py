@@ -2,11 +2,13 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from figures import LINES
+
+from gateway.redaction import REDACTION
 
 TIMED = (
     "tests/e2e/",
@@ -19,6 +21,13 @@ TIMED = (
 )
 """Where tests measure time, or need the whole machine."""
 HOW = "install it, or unset TALKPATH_REQUIRE to skip the tests that need it"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_learned() -> Iterator[None]:
+    """What a configuration of one test calls secret may be an ordinary word in the next."""
+    yield
+    REDACTION.__init__()  # type: ignore[misc]
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from gateway.cli.arguments import hide_in_title, secrets_typed
 from gateway.cli.refusing import print_json
 from gateway.cli.usage import UsageError, Vocabulary, explain
+from gateway.redaction import REDACTION
+from gateway.runtime.sinks import Hidden, redacted_sinks
 
 # Named in the order of the help page; each module holds one function of the same name.
 COMMANDS: Final = {
@@ -32,6 +35,13 @@ COMMANDS: Final = {
     "bench": "bench",
 }
 
+SHOWS: Final[dict[str, Hidden]] = {
+    # What somebody asks for is shown: of a simulated caller its numbers, of `token` the token.
+    **dict.fromkeys(("call", "agent", "demo", "talk", "bench"), "secrets"),
+    "token": "configured",
+}
+"""Commands whose standard output hides less than everything."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code; ``arguments`` instead of what was typed.
@@ -39,15 +49,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: always; 0 done, 1 failed or nobody reads what is printed, 2 wrong usage or configuration.
     """
-    try:
-        code = _run(arguments)
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read us has gone; the interpreter must not complain about that while it ends.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
+    typed = sys.argv[1:] if arguments is None else list(arguments)
+    secrets = secrets_typed(typed)
+    REDACTION.learn(secrets)
+    hide_in_title(secrets)
+    with redacted_sinks(out=SHOWS.get(next(iter(typed), ""), "all")):
+        try:
+            code = _run(arguments)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read us has gone; the interpreter must not complain about that while it ends.
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 1
+        except Exception as fault:  # noqa: BLE001 - a fault of ours, told here while it is still redacted
+            sys.excepthook(type(fault), fault, fault.__traceback__)
+            code = 1
     sys.exit(code)
 
 

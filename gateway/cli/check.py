@@ -9,6 +9,7 @@ from rich.table import Table
 
 from gateway.cli.refusing import BUILT_IN, print_json, refuse_configuration
 from gateway.errors import ConfigError, PluginError
+from gateway.redaction import REDACTION
 from gateway.runtime.config import load_generation
 from gateway.runtime.notes import notes
 from gateway.runtime.plugins import Generation, find_plugins
@@ -93,7 +94,9 @@ def condition(match: MatchSettings) -> str:
         for name, patterns in (("adapter", match.adapter), ("caller", match.caller), ("callee", match.callee))
         if patterns
     ]
-    return " and ".join(parts) or "any call"
+    return (
+        REDACTION.clean(" and ".join(parts)) or "any call"
+    )  # here, before a table breaks numbers over lines
 
 
 def routes_table(generation: Generation) -> Table:

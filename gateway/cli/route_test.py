@@ -12,6 +12,7 @@ from gateway.cli.refusing import print_json, refuse, refuse_configuration
 from gateway.contracts import Route
 from gateway.errors import ConfigError, PluginError
 from gateway.events import CallInfo
+from gateway.redaction import REDACTION
 from gateway.runtime.config import load_generation
 from gateway.runtime.plugins import Generation
 from gateway.runtime.routing import ConfiguredRoutes, explain_mismatches
@@ -69,5 +70,5 @@ def describe(route: Route, generation: Generation) -> dict[str, Any]:
         "agent": first,
         "region": agents[first].region if is_remote(agents[first]) else "this machine",
         "then": list(others),
-        "why": route.why,
+        "why": REDACTION.clean(route.why),
     }

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from gateway.audio import AudioFormat
 from gateway.commands import CallEnded
 from gateway.events import CallerConfigured, CallStarted, EndingAsked
-from gateway.observers.log import NUMBER, mask_number
+from gateway.redaction import NUMBER, REDACTION, mask_number
 
 _DOT: Final = "•"
 _NOT_UNDERSTOOD: Final = "?"
@@ -43,8 +43,8 @@ def _masked_party(party: str) -> str:
 
 
 def _without_numbers(sentence: str) -> str:
-    """A sentence for people without the telephone numbers in it; it keeps its length."""
-    return NUMBER.sub(lambda found: re.sub(r"\d", _DOT, found[0]), sentence)
+    """A sentence for people without telephone numbers and secrets; it keeps its length."""
+    return NUMBER.sub(lambda found: re.sub(r"\d", _DOT, found[0]), REDACTION.dotted(sentence))
 
 
 def _names_of_fields(raw: str) -> str:

@@ -1,6 +1,6 @@
 """One line in the log for the start and the end of a call, and for each thing that went wrong.
 
-Owns what the log says of calls, and how numbers are masked. Refuses content: no words, keys, arguments or
+Owns what the log says of calls. Refuses content: no words, keys, arguments or
 results of a call, and no whole telephone number, ever appear. Lines read ``call.ended call_id=… reason=…``; the same
 fields are on the record, as ``record.event`` and ``record.fields``, for structured handlers.
 """
@@ -22,32 +22,15 @@ from gateway.commands import (
 from gateway.contracts import Observer, ObserverKind
 from gateway.events import AgentLost, AgentReady, AgentRefused, AgentWarned, CallerLost, CallInfo, CallStarted
 from gateway.hookspecs import hookimpl
+from gateway.redaction import MASK, REDACTION, mask_number, mask_numbers
 from gateway.terms import CallTerms
 
 log: Final = logging.getLogger("talkpath.calls")
 
 MAX_ANOMALIES: Final = 50
 """Lines about one call's anomalies; a peer that does nothing but wrong cannot fill the disk."""
-_MASK: Final = "•••"
-NUMBER: Final = re.compile(r"(?<![\w+])\+?\d[\d \-()]{5,}\d(?!\w)")
-"""A telephone number within a text; not the digits within an id."""
 _FREE_TEXT: Final = 200
 """Longest text of a peer in a line."""
-
-
-def mask_number(party: str) -> str:
-    """Hide the middle of a telephone number, ``+1415•••5309``, and all but the first letter of a name."""
-    digits = re.sub(r"[^\d+]", "", party)
-    if len(digits) < len(party.strip()) / 2:
-        return party[:1] + _MASK if party else ""
-    if len(digits) >= 11:
-        return digits[:5] + _MASK + digits[-4:]
-    return digits[:2] + _MASK + digits[-2:] if len(digits) >= 7 else _MASK if digits else ""
-
-
-def mask_numbers(text: str) -> str:
-    """Hide the telephone numbers in a sentence."""
-    return NUMBER.sub(lambda match: mask_number(match[0]), text)
 
 
 class CallLog:
@@ -161,10 +144,12 @@ class CallLog:
 
 
 def _clean(value: Any) -> Any:
-    """A value without telephone numbers; those that are masked already stay as they are."""
-    if not isinstance(value, str) or _MASK in value:
+    """A value without secrets and telephone numbers; numbers that are masked already stay as they are."""
+    if not isinstance(value, str):
         return value
-    return mask_numbers(value[:_FREE_TEXT])
+    if MASK in value:
+        return REDACTION.without_secrets(value)
+    return mask_numbers(REDACTION.clean(value[:_FREE_TEXT]))
 
 
 def _quoted(value: Any) -> str:

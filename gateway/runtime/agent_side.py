@@ -3,10 +3,13 @@
 import asyncio
 from typing import Final
 
+import msgspec
+
 from gateway.commands import CloseAgent, Command, OpenAgent
 from gateway.contracts import SessionMemory
 from gateway.errors import ConfigError
-from gateway.events import AgentLost, AgentRefused, AnyEvent, CallInfo, Remedy
+from gateway.events import AgentLost, AgentRefused, AgentWarned, AnyEvent, CallInfo, Remedy
+from gateway.redaction import REDACTION
 from gateway.runtime.dial import Attempt, DialError, RefusedError, StrangerError
 from gateway.runtime.house import House
 from gateway.runtime.inbox import Inbox
@@ -17,6 +20,7 @@ ENDED_S: Final = 5.0
 """How long the agent's answer to the end of its session is waited for (reference: Voice Agent API, 3.3)."""
 MESSAGES_S: Final = 4000.0
 """Messages a second that are read of an agent: a reply in chunks of 10 ms may come at thirty times real time."""
+_COMPLAINTS: Final = frozenset({AgentLost, AgentRefused, AgentWarned})
 NO_CREDENTIAL: Final[dict[str, Remedy]] = {"token": "resume", "key": "renew", "new": "fallback"}
 """What a refused credential asks for, by rung: after the token the key, then a new session (2.7)."""
 
@@ -85,7 +89,8 @@ class AgentSide:
                 try:
                     async for event in leg:
                         if not self.dismissed:
-                            await inbox.put(event, self)
+                            told = _redacted(event) if type(event) in _COMPLAINTS else event
+                            await inbox.put(told, self)
                 finally:
                     self._listening = None
         except TimeoutError:
@@ -136,3 +141,13 @@ class AgentSide:
                 return AgentRefused("unauthorized", str(error), NO_CREDENTIAL[self._opening.rung])
             case _:
                 return AgentLost(str(error), "retry")
+
+
+def _redacted(complaint: AnyEvent) -> AnyEvent:
+    """What an agent complains of, without our secrets: it may quote the key, and clients are told."""
+    changes = {
+        name: REDACTION.without_secrets(text)
+        for name in complaint.__struct_fields__
+        if isinstance(text := getattr(complaint, name), str)
+    }
+    return msgspec.structs.replace(complaint, **changes)

@@ -17,12 +17,14 @@ import msgspec
 
 from gateway.contracts import Adapter, AgentKind, Parts
 from gateway.errors import ConfigError, PluginError
+from gateway.redaction import MASK, REDACTION, secrets_of
 from gateway.runtime.decode import ABSENT, decode, one_of, suggest, uninstalled, unknown
 from gateway.runtime.development import development_secret, with_development_secrets
 from gateway.runtime.extends import extend_agents
 from gateway.runtime.plugins import Generation, Plugins, find_plugins
 from gateway.runtime.references import check_references
 from gateway.runtime.secret_files import with_secret_files
+from gateway.runtime.secret_places import named_secrets, suspects
 from gateway.runtime.yaml_source import Node, Problems, read_yaml
 from gateway.settings import AgentSettings, PluginsSettings, Settings
 
@@ -66,12 +68,38 @@ def load_generation(
         ConfigError: with every problem.
         PluginError: when nothing is wrong but a plugin.
     """
+    seen: list[str] = []
+    try:
+        return _load(path, number, extra, server or {}, seen)
+    except ConfigError as error:
+        raise ConfigError(*(_told(sentence, seen) for sentence in error.problems)) from error
+    except PluginError as error:
+        raise PluginError(_told(str(error), seen)) from error
+
+
+def _told(sentence: str, suspects: list[str]) -> str:
+    """A problem without what is secret, and without what looks so and stands where no secret belongs."""
+    for suspect in suspects:
+        sentence = sentence.replace(suspect, MASK)
+    return REDACTION.without_secrets(sentence)
+
+
+def _load(
+    path: str | Path | None,
+    number: int,
+    extra: Sequence[object],
+    server: Mapping[str, Any],
+    seen: list[str],
+) -> Generation:
+    """Load it; what looks secret in the file is ``seen``, which is more than what is known to be."""
     problems = Problems()
     file = chosen_file(path)
     if file is None:
         root, folder = _built_in(), Path.cwd()
     else:
         root, folder = _read(file, problems, is_named=path is not None), file.resolve().parent
+        REDACTION.learn(named_secrets(root))
+        seen += suspects(root)
         _fill_in_defaults(root)
     loading = _Loading(root, folder, problems)
     settings, parts, plugins = loading.run(extra)
@@ -79,8 +107,11 @@ def load_generation(
         settings = msgspec.structs.replace(
             settings, server=msgspec.structs.replace(settings.server, **server)
         )
+    settings = with_development_secrets(settings)
+    REDACTION.learn(secrets_of(settings))
+    REDACTION.use(parts.redactors)
     return Generation(
-        settings=with_development_secrets(settings),
+        settings=settings,
         parts=parts,
         number=number,
         source=str(file) if file else "",

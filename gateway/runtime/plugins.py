@@ -24,6 +24,7 @@ from gateway import adapters, agents, hookspecs, observers
 from gateway.contracts import Adapter, AgentKind, ObserverKind, Parts, Route
 from gateway.errors import ConfigError, PluginError
 from gateway.events import CallInfo
+from gateway.redaction import Redactor
 from gateway.runtime.routing import ConfiguredRoutes
 from gateway.settings import PluginsSettings, Settings
 from gateway.tools import Tool
@@ -199,6 +200,7 @@ class Plugins:
             tools=self._collect("register_tools", Tool, settings),
             observers=tuple(self._collect("register_observers", ObserverKind, settings).values()),
             route_call=self._route_call,
+            redactors=tuple(self._collect("register_redactors", Redactor, settings).values()),
         )
 
     def _route_call(self, info: CallInfo, settings: Settings) -> Route | None:

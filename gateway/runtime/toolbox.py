@@ -22,6 +22,7 @@ import msgspec
 from gateway.commands import AbandonTool, RunTool
 from gateway.errors import ToolError
 from gateway.events import ToolFinished
+from gateway.redaction import REDACTION
 from gateway.tools import CallHandle, Tool
 
 MAX_RESULT_BYTES: Final = 65_536
@@ -255,7 +256,8 @@ class _Thread:
 
 def failure(tool_call_id: str, outcome: str, sentence: str) -> ToolFinished:
     """Make the answer that tells an agent in a sentence what went wrong."""
-    result = msgspec.json.encode({"error": sentence[:MAX_SENTENCE]}).decode()
+    told = REDACTION.without_secrets(sentence)[:MAX_SENTENCE]
+    result = msgspec.json.encode({"error": told}).decode()
     return ToolFinished(tool_call_id=tool_call_id, result=result, failed=True, outcome=outcome)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import aiohttp
 from aiohttp import web
 
+from gateway.redaction import REDACTION
 from gateway.runtime.share import MESSAGE_BYTES, Share
 from gateway.runtime.slices import Slices, slice_reading
 
@@ -152,7 +153,12 @@ class WebSocketWire:
         """Close with a code and as much of the reason as a close frame holds."""
         self.ears.hurry()
         try:
-            fitting = reason.encode()[:CLOSE_REASON_BYTES].decode(errors="ignore").encode()
+            fitting = (
+                REDACTION.without_secrets(reason)
+                .encode()[:CLOSE_REASON_BYTES]
+                .decode(errors="ignore")
+                .encode()
+            )
             await self._socket.close(code=code, message=fitting)
         finally:
             # aiohttp waits until what was written is read, which a peer that reads nothing never does

@@ -14,16 +14,6 @@ from aiohttp import http_exceptions
 access: Final = logging.getLogger("talkpath.access")
 
 _PLAIN = re.compile(r"[^\s\"=]+")
-_DIGITS = re.compile(r"\d")
-
-
-def mask_number(number: str) -> str:
-    """Hide the middle of a number: ``+14155555309`` is ``+1415•••5309``."""
-    if not number:
-        return ""
-    if len(_DIGITS.findall(number)) < 10 or not re.fullmatch(r"\+?\d+", number):
-        return number[:2] + "•••"
-    return f"{number[:5]}•••{number[-4:]}"
 
 
 def log_line(what: str, **fields: object) -> None:

@@ -16,7 +16,8 @@ from msgspec import Struct
 
 from gateway.contracts import Adapter, Document, Invitation, Knock, MediaPass, Store, Visit
 from gateway.errors import WireError
-from gateway.server.access_log import log_line, mask_number
+from gateway.redaction import mask_number
+from gateway.server.access_log import log_line
 from gateway.server.call import Call
 from gateway.server.calls import Busy, CallRegistry, new_call_id
 from gateway.server.door import Door, Guest, Refusal, not_let_in

@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler, Middleware
 from msgspec import Struct
 
 from gateway.contracts import Store
+from gateway.redaction import REDACTION
 from gateway.runtime.plugins import Generation
 from gateway.server.answer import Answering
 from gateway.server.api import CallsApi
@@ -103,7 +104,7 @@ def _in_words(what_is_there: str) -> Middleware:
     @web.middleware
     async def answer_in_words(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            return await handler(request)
+            return _redacted(await handler(request))
         except web.HTTPNotFound:
             return web.Response(status=404, text=f"There is nothing at this address; {what_is_there}.\n")
         except web.HTTPMethodNotAllowed as error:
@@ -115,3 +116,13 @@ def _in_words(what_is_there: str) -> Middleware:
             return web.Response(status=413, text=text)
 
     return answer_in_words
+
+
+def _redacted(response: web.StreamResponse) -> web.StreamResponse:
+    """An error without secrets in its words; other answers hold what was asked for."""
+    if isinstance(response, web.Response) and response.status >= 400 and isinstance(response.body, bytes):
+        text = response.body.decode("utf-8", "surrogateescape")
+        cleaned = REDACTION.without_secrets(text)
+        if cleaned != text:
+            response.body = cleaned.encode("utf-8", "surrogateescape")
+    return response

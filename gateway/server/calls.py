@@ -19,7 +19,8 @@ from typing import Final, Self
 from msgspec import Struct
 
 from gateway.contracts import Route, Store
-from gateway.server.access_log import log_line, mask_number
+from gateway.redaction import mask_number
+from gateway.server.access_log import log_line
 from gateway.server.call import Booking, Call, Runner
 from gateway.server.caller_leg import CallerLeg
 from gateway.settings import Settings

@@ -13,7 +13,8 @@ from aiohttp import web
 
 from gateway.contracts import Adapter, Codec, Store, Upgrade, Visit
 from gateway.errors import WireError
-from gateway.server.access_log import log_line, mask_number
+from gateway.redaction import mask_number
+from gateway.server.access_log import log_line
 from gateway.server.arrival import Arrival, TurnedAway
 from gateway.server.call import Call
 from gateway.server.caller_leg import CallerLeg

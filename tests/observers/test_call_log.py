@@ -26,7 +26,8 @@ from gateway.events import (
     CallStarted,
     UserSaid,
 )
-from gateway.observers.log import MAX_ANOMALIES, CallLog, mask_number, mask_numbers, register_observers
+from gateway.observers.log import MAX_ANOMALIES, CallLog, register_observers
+from gateway.redaction import mask_number, mask_numbers
 from gateway.terms import AgentTerms, CallTerms
 
 INFO = CallInfo("c1", "twilio", MULAW_8K, caller="+14155235309", callee="+442071838750")
