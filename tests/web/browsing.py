@@ -11,23 +11,25 @@ from typing import Any
 from playwright.async_api import Browser, ConsoleMessage, Locator, Page, async_playwright
 from speech import speech
 
-from gateway.audio import PCM_24K, AudioFormat
+from gateway.audio import AudioFormat
 
 MICROPHONE_FORMAT = AudioFormat("pcm16", 48_000)
-LIMIT_MS = 10_000.0
+LIMIT_MS = 30_000.0
 CHROMIUM = "/usr/bin/chromium"
 
 _EAR = """
 // Hears what goes to the loudspeaker: a second wire from the playback worklet, into an array.
 (() => {
-  const heard = (window.__heard = { rate: 0, pieces: [], samples: 0 });
+  const heard = (window.__heard = { pieces: [], samples: 0, context: null, since: 0 });
   const connect = AudioNode.prototype.connect;
   AudioNode.prototype.connect = function (target, ...rest) {
     if (target instanceof AudioDestinationNode && this instanceof AudioWorkletNode && this.numberOfInputs === 0) {
-      const ear = this.context.createScriptProcessor(256, 1, 1);
-      heard.rate = this.context.sampleRate;
-      ear.onaudioprocess = ({ inputBuffer }) => {
-        const piece = Int16Array.from(inputBuffer.getChannelData(0), (value) => Math.round(value * 32767));
+      // A worklet too, on the thread of the sound: what hears on that of the page misses what comes while it is busy.
+      const ear = new AudioWorkletNode(this.context, "talkpath-capture", { channelCount: 1 });
+      heard.context = this.context;
+      heard.since = this.context.currentTime;
+      ear.port.onmessage = ({ data }) => {
+        const piece = new Int16Array(data.pcm);
         heard.pieces.push(piece);
         heard.samples += piece.length;
       };
@@ -41,14 +43,14 @@ _EAR = """
 """
 _HEARD = """
 () => {
-  const { pieces, samples, rate } = window.__heard;
+  const { pieces, samples } = window.__heard;
   const all = new Int16Array(samples);
   let at = 0;
   for (const piece of pieces) { all.set(piece, at); at += piece.length; }
   const bytes = new Uint8Array(all.buffer);
   let text = "";
   for (let at = 0; at < bytes.length; at += 32768) text += String.fromCharCode(...bytes.subarray(at, at + 32768));
-  return { rate, data: btoa(text) };
+  return btoa(text);
 }
 """
 
@@ -83,10 +85,9 @@ class Window:
         """Wait for a state of the call."""
         await self.page.locator(f'#status[data-state="{name}"]').wait_for(timeout=limit_ms)
 
-    async def heard(self) -> tuple[AudioFormat, bytes]:
-        """Everything that went to the loudspeaker so far."""
-        told: dict[str, Any] = await self.page.evaluate(_HEARD)
-        return AudioFormat("pcm16", int(told["rate"] or PCM_24K.rate_hz)), base64.b64decode(told["data"])
+    async def heard(self) -> bytes:
+        """Everything that went to the loudspeaker so far, at 24 kHz."""
+        return base64.b64decode(await self.page.evaluate(_HEARD))
 
 
 @asynccontextmanager

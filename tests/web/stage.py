@@ -16,7 +16,7 @@ from gateway.adapters.browser import BrowserSettings
 from gateway.server.playground import Playground
 from gateway.settings import AccessSettings, KeySettings, Secret, Settings
 
-LIMIT_S = 10.0
+LIMIT_S = 30.0
 PIECE_MS = 20
 PIECE_BYTES = 48 * PIECE_MS
 LEAD_S = 0.25
