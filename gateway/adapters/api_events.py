@@ -17,12 +17,16 @@ from gateway.events import (
     SpeechStarted,
     SpeechStopped,
     ToolCalled,
+    ToolFinished,
     UserSaid,
 )
 
 # msgspec reports bad JSON and wrong types as its own error, deep nesting and lone surrogates as Python's
 UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeError)
 """Errors of a text that is no JSON, or not of the shape it should have."""
+
+TOOL: Final = "talkpath.tool"
+"""Type of our own message about a tool that is not the client's to answer: its call, later its end."""
 
 
 class _Peek(Struct):
@@ -73,6 +77,8 @@ def written(event: Event) -> dict[str, Any] | None:
                 "name": name,
                 "arguments": _object(arguments),
             }
+        case ToolFinished(tool_call_id, result, outcome=outcome):
+            return {"type": TOOL, "call_id": tool_call_id, "outcome": outcome, "result": _object(result)}
     return None
 
 

@@ -45,6 +45,8 @@ class BrowserSettings(AdapterSettings, frozen=True, kw_only=True):
 
     origins: tuple[str, ...] = ()
     """Origins whose pages may connect, such as ``https://www.example.com``; none named means all with a proof."""
+    show_tools: bool = False
+    """Whether clients with a minted token are told what the route's tools are asked and answer; others always are."""
 
 
 class _Sound(Struct):
@@ -90,11 +92,11 @@ class BrowserCodec:
     on call `go_on` before the next message.
     """
 
-    def __init__(self, upgrade: Upgrade, _settings: BrowserSettings) -> None:
+    def __init__(self, upgrade: Upgrade, settings: BrowserSettings) -> None:
         self.resumes = ""
         """The call that the client wants to go on with."""
         self._upgrade = upgrade
-        self._words = Words(upgrade.clock)
+        self._words = Words(upgrade.clock, shows_tools=settings.show_tools or upgrade.admitted_by != "token")
         self._complaint: Refused | None = None
         self._half = b""  # half a sample
 

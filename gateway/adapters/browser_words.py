@@ -11,12 +11,20 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from gateway.adapters.api_events import UNREADABLE, json_text, type_of, written
+from gateway.adapters.api_events import TOOL, UNREADABLE, json_text, type_of, written
 from gateway.adapters.browser_config import Json
 from gateway.adapters.browser_playback import Playback
 from gateway.adapters.browser_session import ClientSession
 from gateway.commands import Clear, Command, HangUp, Mark, Play, ReplyHeard, Tell, TellHeard
-from gateway.events import AgentForwarded, AgentReady, AgentRefused, AgentWarned, Event, ToolCalled
+from gateway.events import (
+    AgentForwarded,
+    AgentReady,
+    AgentRefused,
+    AgentWarned,
+    Event,
+    ToolCalled,
+    ToolFinished,
+)
 
 ENDED: Final = 1000
 POLICY: Final = 1008
@@ -47,7 +55,7 @@ _TOLD: Final = msgspec.json.Decoder(_Told)
 class Words:
     """The messages of one connection; `session` is set once it is known which session it is."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], *, shows_tools: bool) -> None:
         self.session: ClientSession | None = None
         """What is known of the client's session."""
         self.close_code: int | None = None
@@ -56,6 +64,7 @@ class Words:
         """Whether this connection goes on with a session, and has not said so yet."""
         self.playback: Final = Playback()
         self._clock = clock
+        self._shows_tools = shows_tools  # those of the route, at work
 
     def of(self, command: Command) -> list[str | bytes]:
         """Write a command."""
@@ -137,8 +146,8 @@ class Words:
             case AgentRefused(code, message):
                 self.close_code = POLICY
                 return [self.error(code, message)]
-            case ToolCalled(informational=True):
-                return []  # it is not the client's to answer, and what it cannot tell apart it would answer
+            case ToolCalled(informational=True) | ToolFinished():
+                return self._tool(event)
             case AgentForwarded(raw):
                 return self._forward(raw, self.session)
             case AgentWarned(code, message, raw):
@@ -147,6 +156,11 @@ class Words:
                 return [self._ours(raw, self.session)]
         fields = written(event)
         return [self.dated(fields)] if fields else []
+
+    def _tool(self, event: ToolCalled | ToolFinished) -> list[str | bytes]:
+        """Say in words of our own what a tool does that is not the client's: one `tool.call` it would answer."""
+        fields = written(event) if self._shows_tools else None
+        return [self.dated({**fields, "type": TOOL})] if fields else []
 
     def _ready(self, event: AgentReady, session: ClientSession) -> list[str | bytes]:
         session.provider_id = event.session_id

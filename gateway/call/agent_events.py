@@ -62,6 +62,8 @@ class AgentEvents(Conversation):
         if self._kept_back:
             self._tell_kept_back(self._kept_back)
             self._kept_back = []
+        if self._terms.speaks_api and not event.resumed:
+            self._tell_ours("talkpath.agent", agent=agent.name, region=agent.region)
         self._out += self._wishes.configurations(resumed=event.resumed)
         first_words = ""
         if self._talked:
@@ -175,9 +177,10 @@ class AgentEvents(Conversation):
         commands: list[AnyCommand] = []
         if not (self._ending and self._ending.firm):
             commands = self._tools.called(event, self._floor.current, expires_at)
-        if self._terms.speaks_api and not (expires_at and is_new and self._tools.knows(event.tool_call_id)):
+        if self._terms.speaks_api and not (expires_at and self._tools.knows(event.tool_call_id)):
             event = msgspec.structs.replace(event, informational=True)  # a client answers what it is told
-        self._tell(event)
+        if is_new or not self._terms.speaks_api:
+            self._tell(event)
         self._out += commands
 
     def _agent_warned(self, event: AgentWarned, _now: float) -> None:

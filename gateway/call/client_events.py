@@ -4,7 +4,7 @@ Owns what such a client may ask of the session, what it is told in return, and w
 all callers have in common is in `caller_events`.
 """
 
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -13,7 +13,6 @@ from gateway.call.client_session import Asked
 from gateway.call.conversation import Handlers
 from gateway.commands import Forward, Tell
 from gateway.events import (
-    AgentForwarded,
     CallerAnsweredTool,
     CallerConfigured,
     CallerForwarded,
@@ -93,9 +92,6 @@ class ClientEvents(CallerEvents):
 
     def _tell_notice(self, message: str) -> None:
         self._tell_ours("talkpath.notice", message=message)
-
-    def _tell_ours(self, kind: str, **fields: Any) -> None:
-        self._tell(AgentForwarded(msgspec.json.encode({"type": kind, **fields}).decode()))
 
     of_client: ClassVar[Handlers] = {
         CallStarted: _client_started,

@@ -221,9 +221,12 @@ class Conversation:
             self._out.append(wish)
 
     def _tell_kept_back(self, fields: list[str]) -> None:
-        notice = {"fields": fields, "message": f"the route keeps its own {', '.join(fields)}"}
-        raw = msgspec.json.encode({"type": "talkpath.notice", "code": "field_kept", **notice}).decode()
-        self._tell(AgentForwarded(raw))
+        message = f"the route keeps its own {', '.join(fields)}"
+        self._tell_ours("talkpath.notice", code="field_kept", fields=fields, message=message)
+
+    def _tell_ours(self, kind: str, **fields: Any) -> None:
+        """Say what no agent says."""
+        self._tell(AgentForwarded(msgspec.json.encode({"type": kind, **fields}).decode()))
 
     def _tell(self, event: AnyEvent) -> None:
         self._out += map(Tell, self._telling.tell(event, self._ledger.waits, away=not self._caller_up))

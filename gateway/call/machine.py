@@ -107,6 +107,8 @@ class CallMachine(ClientEvents, AgentEvents, Clocks):
 
     def _tool_finished(self, event: ToolFinished, now: float) -> None:
         self._tools.finished(event)
+        if self._terms.speaks_api:
+            self._tell(event)
         self._watch.words(now)
         for reply_id in self._floor.replies:
             self._floor.sign(reply_id, now)

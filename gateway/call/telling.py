@@ -39,7 +39,7 @@ class Telling:
             return [event]
         if isinstance(event, _OF_REPLIES) and event.reply_id in self._never:
             return []
-        if away and isinstance(event, ToolCalled):
+        if away and isinstance(event, ToolCalled) and not event.informational:
             return []  # what is unanswered is told again when the client is back
         if away or (isinstance(event, _OF_REPLIES) and (self._kept or self._is_early(event, waits))):
             self._kept.append(event)

@@ -10,7 +10,7 @@ from gateway.adapters.browser_playback import MOST_MARKS, Playback
 from gateway.commands import HangUp, Mark, Play, Tell
 from gateway.contracts import Upgrade
 from gateway.errors import WireError
-from gateway.events import AgentReady, AgentRefused, CallerHeard, ReplyStarted
+from gateway.events import AgentReady, AgentRefused, CallerHeard, ReplyStarted, ToolCalled, ToolFinished
 
 SECOND = b"\0" * 48_000
 
@@ -184,3 +184,18 @@ def test_marks_of_a_silent_client_are_forgotten() -> None:
         playback.mark(str(number))
     assert len(playback._marks) == MOST_MARKS
     assert len(playback._sent_ms) < MOST_MARKS
+
+
+@pytest.mark.parametrize(
+    ("admitted_by", "show_tools", "seen"),
+    [("key", False, True), ("token", False, False), ("token", True, True)],
+)
+def test_who_sees_the_tools_of_the_route(admitted_by: str, show_tools: bool, seen: bool) -> None:
+    """Clients with a key do, those with a minted token where the configuration says so."""
+    upgrade = Upgrade(call_id="call_1", admitted_by=admitted_by)  # type: ignore[arg-type]
+    made = BrowserCodec(upgrade, BrowserSettings(show_tools=show_tools))
+    give(made, type="session.update", session={})
+    made.encode(Tell(AgentReady("sess_p")))
+    called = made.encode(Tell(ToolCalled("t1", "drive", '{"meters":10}', informational=True)))
+    ended = made.encode(Tell(ToolFinished("t1", '{"done":true}', outcome="ok")))
+    assert bool(called) is bool(ended) is seen

@@ -40,6 +40,7 @@ from gateway.events import (
     SpeechStopped,
     StopRequested,
     ToolCalled,
+    ToolFinished,
     UserSaid,
 )
 from gateway.terms import AgentTerms, CallTerms
@@ -77,7 +78,12 @@ def with_tool(**changes: Any) -> Play:
 
 
 def told(play: Play, since: int = 0) -> list[Any]:
-    return [item.event for item in play.items(Tell)][since:]
+    """What the client was told, but for who answers, which is said beside every `session.ready`."""
+    return [event for event in all_told(play) if '"talkpath.agent"' not in getattr(event, "raw", "")][since:]
+
+
+def all_told(play: Play) -> list[Any]:
+    return [item.event for item in play.items(Tell)]
 
 
 def kinds(events: list[Any]) -> list[str]:
@@ -349,6 +355,31 @@ def test_a_tool_of_the_route_is_run_here_and_not_the_clients_to_answer() -> None
     assert len(told(play)) == before
 
 
+def test_a_call_that_is_repeated_is_told_once() -> None:
+    """Whoever's tool it is: the client has it, and a second one would look like another call."""
+    play = with_tool()
+    play.on(ASK)
+    play.on(ToolCalled("t2", "hang_up", "{}"), RunTool("t2", "hang_up", "{}"))
+    before = len(told(play))
+    play.on(ASK)
+    play.on(ToolCalled("t2", "hang_up", "{}"))
+    assert len(told(play)) == before
+
+
+def test_a_client_that_returns_sees_what_the_tools_of_the_route_did() -> None:
+    """Their calls and ends wait for it, in order; its own calls are told when it is back, while unanswered."""
+    play = with_tool()
+    play.on(CallerLost("gone"), ...)
+    play.on(ToolCalled("t2", "hang_up", "{}"), ...)
+    play.on(ToolFinished("t2", "{}"), ...)
+    play.on(ASK, ...)
+    before = len(told(play))
+    play.on(CallerReturned(INFO), ...)
+    tools = [event for event in told(play)[before:] if isinstance(event, ToolCalled | ToolFinished)]
+    assert [event.tool_call_id for event in tools] == ["t2", "t2", "t1"]
+    assert tools[-1] == ASK
+
+
 def test_an_interruption_throws_the_clients_answer_away() -> None:
     """An answer to a tool of an interrupted reply goes nowhere, and nothing is abandoned that does not run here."""
     play = with_tool()
@@ -451,6 +482,36 @@ def test_a_client_that_returns_before_the_agent_was_ready() -> None:
     assert told(play) == []
     play.on(AgentReady("session-1"))
     assert told(play) == [AgentReady("session-1")]
+
+
+def test_a_client_is_told_who_answers() -> None:
+    """Name and region of the agent when the session is ready, and of the one that takes over."""
+    agents = (AgentTerms("main", region="eu", tries=1), AgentTerms("spare", region="us"))
+    play = Play(terms(*agents, speaks_api=True, client_may=MAY))
+    started(play)
+    play.on(AgentReady("session-1"))
+    assert ours(all_told(play)[-1]) == {"type": "talkpath.agent", "agent": "main", "region": "eu"}
+    play.on(AgentRefused("unauthorized"), ...)
+    play.on(AgentReady("session-2"), ...)
+    assert ours(all_told(play)[-1]) == {"type": "talkpath.agent", "agent": "spare", "region": "us"}
+    before = len(all_told(play))
+    play.on(AgentLost("broken"), ...)
+    play.on(AgentReady("session-2", resumed=True), ...)
+    assert kinds(all_told(play)[before:]) == ["AgentReady"], "it is the same one"
+
+
+def test_a_client_is_told_how_the_tools_of_the_route_end() -> None:
+    """Their calls are informational to it, and so are their ends; the agent has its result all the same."""
+    play = talking()
+    play.on(ToolCalled("t1", "hang_up", "{}"), RunTool("t1", "hang_up", "{}"))
+    play.on(ToolFinished("t1", '{"done":true}'), SendResult("t1", '{"done":true}'))
+    called, finished = told(play, 1)
+    assert called.informational
+    assert finished == ToolFinished("t1", '{"done":true}')
+    telephone = Play.talking()
+    telephone.on(ToolCalled("t1", "hang_up", "{}"), RunTool("t1", "hang_up", "{}"))
+    telephone.on(ToolFinished("t1", "{}"), SendResult("t1", "{}"))
+    assert kinds(told(telephone, 1)) == ["ToolCalled"], "a telephone has no use for it"
 
 
 def test_callers_without_such_a_client_are_told_as_before() -> None:

@@ -62,7 +62,7 @@ function showLive() {
     speaking: "The agent speaks. Talk over it to interrupt.",
   };
   const listening = call.hasMicrophone ? "The agent listens. Speak." : "No microphone: write below, the agent answers aloud.";
-  const tool = [...running].at(-1);
+  const tool = activity === "" || activity === "thinking" ? [...running].at(-1) : undefined;
   const hint = tool ? `The agent waits for ${tool}.` : said[activity] || (call.muted ? "The agent hears silence." : listening);
   show("live", call.muted ? "Live, muted" : "Live", hint);
 }
@@ -183,6 +183,7 @@ function start(withMicrophone) {
   call.on("turn", (turn) => conversation.turn(turn));
   call.on("user", (said) => {
     activity = said.final ? "thinking" : "hearing";
+    running.clear(); // of a tool that the provider runs no end is told
     conversation.user(said);
     showLive();
   });
