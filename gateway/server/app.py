@@ -8,7 +8,7 @@ sockets, then what they shared. Refuses to listen (`gateway.cli.serve`) and to k
 from collections.abc import AsyncIterator
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 from msgspec import Struct
 
@@ -33,6 +33,8 @@ DOOR: Final = web.AppKey("door", Door)
 
 BODY_BYTES: Final = 65_536
 """Largest body of a webhook or API request; carriers send a few KiB."""
+
+PACKED: Final = "Bodies are not unpacked here; send it as it is, without Content-Encoding.\n"
 
 PUBLIC_ADDRESSES: Final = "clients call at /v1/ws/{adapter}, carriers at /twilio/voice or /vonage/answer, once `adapters` names them"
 ADMIN_ADDRESSES: Final = "the admin port has /healthz and /readyz"
@@ -103,6 +105,8 @@ def _in_words(what_is_there: str) -> Middleware:
 
     @web.middleware
     async def answer_in_words(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+            return web.Response(status=415, text=PACKED)
         try:
             return _redacted(await handler(request))
         except web.HTTPNotFound:

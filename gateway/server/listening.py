@@ -183,6 +183,7 @@ async def _start(
         access_log=None,  # its lines would hold the tokens of media sockets
         shutdown_timeout=settings.server.close_s,
         keepalive_timeout=IDLE_S,
+        auto_decompress=False,  # it would be done for anybody, and for a thousand times what has come
     )
     cleanup: Callable[[], Awaitable[None]] = runner.cleanup
     stack.push_async_callback(cleanup)

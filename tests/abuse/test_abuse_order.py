@@ -15,11 +15,13 @@ from gateway.call.conversation import Phase
 from gateway.commands import CallEnded, HangUp
 from gateway.contracts import Codec
 from gateway.errors import WireError
-from gateway.events import AgentReady, AnyEvent, CallerLost, CallStarted
+from gateway.events import AgentReady, AnyEvent, CallerAudio, CallerLost, CallStarted
 from gateway.settings import AdapterSettings
 
 MOST = 1000
 """Orders of one dialect; all of them where there are fewer."""
+MOST_EARLY_S = 2
+"""Sound that is kept of a caller whose call has not begun."""
 SOUND: dict[str, object] = {"type": "reply.audio", "reply_id": "r1", "data": "EJAQkBCQEJAQkBCQEJAQkA=="}
 AGENT_SAYS: list[dict[str, object]] = [
     {"type": "session.ready", "session_id": "s"},
@@ -79,6 +81,42 @@ def test_a_caller_s_messages_in_any_order(dialect: Dialect) -> None:
         play.on(CallerLost("gone"), ...)
         play.until(Phase.ENDED)
         assert len(play.items(HangUp)) == len(play.items(CallEnded)) == 1
+
+
+def begun(dialect: Dialect, before: Iterable[Message] = ()) -> tuple[Codec, bytes]:
+    """A codec whose call has begun, and the sound that was heard until then; this was said before it began."""
+    way = Way("wss://gateway/v1/ws", call="CA1", stream="MZ1")
+    codec = wires.new_codec(dialect.adapter, {"upgrade": {}, "settings": settings_of(dialect)})
+    return codec, sound_of(codec, [*before, *dialect.begin(way)])
+
+
+def sound_of(codec: Codec, messages: Iterable[Message]) -> bytes:
+    """The sound that a codec reads from messages."""
+    events = (event for message in messages for event in read(codec, message))
+    return b"".join(event.audio for event in events if isinstance(event, CallerAudio))
+
+
+@pytest.mark.parametrize("dialect", DIALECTS.values(), ids=lambda dialect: dialect.adapter)
+def test_sound_before_the_beginning_is_bounded(dialect: Dialect) -> None:
+    """Of minutes of sound that come before a call has begun, the newest seconds are kept, or nothing."""
+    if not dialect.begin(Way("")):
+        pytest.skip("its upgrade begins the call")
+    early = [dialect.sound(Way("", stream="MZ1"), bytes([number]) * 16_000) for number in range(200)]
+    _, heard = begun(dialect, early)
+    assert len(heard) <= MOST_EARLY_S * dialect.bytes_s
+    assert (bytes([199]) * 16_000).endswith(heard[-16_000:])
+
+
+@pytest.mark.parametrize("dialect", DIALECTS.values(), ids=lambda dialect: dialect.adapter)
+def test_sound_may_be_cut_anywhere(dialect: Dialect) -> None:
+    """Sound that comes in pieces of any size, half samples too, is the same sound as in one piece."""
+    order = random.Random(7)  # noqa: S311 - the same cuts in every run
+    whole = order.randbytes(4000)
+    places = sorted({0, *order.sample(range(len(whole)), k=500), len(whole)})
+    way = Way("", stream="MZ1")
+    pieces = [dialect.sound(way, whole[begin:end]) for begin, end in itertools.pairwise(places)]
+    codec, _ = begun(dialect)
+    assert sound_of(codec, pieces) == whole
 
 
 def agent_orders(length: int) -> Iterable[tuple[dict[str, object], ...]]:

@@ -1,8 +1,10 @@
 """What is not valid HTTP leaves no trace of what it held."""
 
 import asyncio
+import gzip
 import logging
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -16,12 +18,15 @@ SECRETIVE = (
     b"GET /v1/ws/twilio/hush-hush\x01 HTTP/9.9\r\n\r\n",
 )
 ELSEWHERE = b"GET http://elsewhere.example/v1/calls HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-PACKED = (
+TORN = (
     b"POST /twilio/voice HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-    b"Content-Encoding: gzip\r\nContent-Length: 9\r\n\r\nCallSid=C"
+    b"Transfer-Encoding: chunked\r\n\r\n9\r\nCallSid=C\r\nno size\r\n"
 )
 
 
+BOMB = gzip.compress(bytes(60 << 20))
+UNPACKING_S = 0.1
+"""Far less than it takes to unpack that."""
 UPGRADE = (
     b"GET /v1/ws/pcm HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -78,8 +83,20 @@ async def test_requests_for_another_host_are_not_from_this_machine(tmp_path: Pat
 
 async def test_a_body_that_is_not_what_it_says_is_refused(tmp_path: Path) -> None:
     """It is the peer's fault, not ours."""
-    (answer,) = await answers(tmp_path, PACKED)
+    (answer,) = await answers(tmp_path, TORN)
     assert answer.split()[1] == b"400"
+
+
+@pytest.mark.parametrize("path", ["/twilio/voice", "/v1/calls", "/v1/ws/pcm", "/nowhere"])
+@pytest.mark.parametrize("coding", ["gzip", "Deflate", "identity, gzip"])
+async def test_nothing_is_unpacked(tmp_path: Path, path: str, coding: str) -> None:
+    """A small body that unpacks to sixty megabytes is refused in a sentence, and costs no more than any other."""
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Encoding: {coding}\r\nContent-Length: {len(BOMB)}\r\n\r\n"
+    await answers(tmp_path, head.encode())  # what is done once is done
+    began = time.thread_time()
+    (answer,) = await answers(tmp_path, head.encode() + BOMB)
+    assert time.thread_time() - began < UNPACKING_S
+    assert b" 415 " in answer
 
 
 async def test_subprotocols_are_echoed_or_ignored_quietly(
