@@ -14,6 +14,7 @@ from aiohttp import hdrs, web
 from gateway.contracts import Adapter, MediaPass, Store
 from gateway.server.call import Call
 from gateway.server.door import Door, Guest, Refusal
+from gateway.server.threshold import vouch_for
 from gateway.settings import Settings
 
 SESSION_S: Final = 10_800.0
@@ -47,6 +48,7 @@ class ClientDoor:
         # a page can set no header on a socket, and shows in the query how it comes back
         proof = given or token
         if adapter.in_band and proof and (call := self._by_resume_token(proof)) is not None:
+            vouch_for(request)
             admitted_by = call.booking.admitted_by or "key"
             return Guest(call.booking.owner, admitted_by=admitted_by, returns_to=call.call_id)
         if given or not token:
@@ -68,6 +70,7 @@ class ClientDoor:
         owner = next((key for key in keys if key.name == minted.key and "tokens" in key.may), None)
         if owner is None:
             return self._refuse("token_orphaned", f"{minted.key} mints no tokens any more")
+        vouch_for(request)
         return Guest(owner.name, owner.routes, owner.calls, admitted_by="token", session_s=minted.session_s)
 
     def _is_foreign_page(self, request: web.Request, adapter: Adapter) -> bool:

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from gateway.contracts import Adapter, Knock, MediaPass, Store
 from gateway.runtime.gateway_keys import KeyRing
+from gateway.server.threshold import vouch_for
 from gateway.settings import AdapterSettings, Settings
 
 Right = Literal["connect", "tokens", "calls", "provider"]
@@ -120,7 +121,10 @@ class Door:
         """Check a carrier's signature on a webhook; the knock may then be read."""
         knock = knock_of(request, body, self.origin(request))
         refusal = self._unsigned(knock, adapter)
-        return self._count(refusal) if refusal else knock
+        if refusal:
+            return self._count(refusal)
+        vouch_for(request)
+        return knock
 
     async def admit_socket(self, request: web.Request, adapter: Adapter, token: str) -> Guest | Refusal:
         """Check everything that a carrier's media socket must prove, before any of it is read."""
@@ -130,7 +134,10 @@ class Door:
         """Check a carrier's signature on an upgrade; what is then still missing is the token."""
         origin = self.origin(request).replace("http", "ws", 1)
         refusal = self._unsigned(knock_of(request, origin=origin), adapter)
-        return self._count(refusal) if refusal else None
+        if refusal:
+            return self._count(refusal)
+        vouch_for(request)
+        return None
 
     async def spend(self, adapter: Adapter, token: str) -> Guest | Refusal:
         """Use up the one-time token of a carrier's socket whose signature was good; empty where it brought none."""
@@ -147,8 +154,10 @@ class Door:
     def admit_key(self, request: web.Request, right: Right) -> Guest | Refusal:
         """Check a gateway key, or with none configured that the request comes from this machine."""
         if not self._settings.access.keys:
-            reason = self._from_elsewhere(request)
-            return self._count(Refusal("not_local", reason)) if reason else Guest("this machine")
+            if reason := self._from_elsewhere(request):
+                return self._count(Refusal("not_local", reason))
+            vouch_for(request)
+            return Guest("this machine")
         given = _only(request, hdrs.AUTHORIZATION)
         scheme, _, rest = given.partition(" ")
         if scheme.lower() == "bearer":
@@ -158,6 +167,7 @@ class Door:
             return self._count(Refusal("key_unknown" if given else "key_missing"))
         if right not in owner.may:
             return self._count(Refusal("key_may_not", f"{owner.name} has no right {right!r}"))
+        vouch_for(request)
         return Guest(owner.name, owner.routes, owner.calls)
 
     def _unsigned(self, knock: Knock, adapter: Adapter) -> Refusal | None:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import signal
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
@@ -18,9 +19,11 @@ from msgspec import Struct
 from gateway.runtime.call import CallRunner
 from gateway.runtime.plugins import Generation
 from gateway.server.access_log import HideMalformed
-from gateway.server.app import build_app
+from gateway.server.app import DOOR, build_app
 from gateway.server.calls import CallRegistry
+from gateway.server.file_limit import raise_file_limit
 from gateway.server.opening import open_house
+from gateway.server.threshold import Threshold, ThresholdSite
 from gateway.settings import Settings
 
 log: Final = logging.getLogger("talkpath.server")
@@ -44,6 +47,8 @@ class Bound(Struct, frozen=True):
     """Origin of the admin port."""
     registry: CallRegistry
     """Its calls."""
+    refused: Counter[str]
+    """What its public port has refused so far, by reason."""
 
 
 class CannotListen(OSError):  # noqa: N818 - a fact about one of the two ports
@@ -83,9 +88,11 @@ async def serving(generation: Generation) -> AsyncIterator[Bound]:
             store=house.store,
             make_runner=lambda call_id, route: CallRunner(call_id, route, house),
         )
-        await _start(stack, apps.public, public_socket, settings)
-        await _start(stack, apps.admin, admin_socket, settings)
-        yield Bound(_origin(public_socket), _origin(admin_socket), apps.registry)
+        await _start(
+            stack, apps.public, public_socket, settings, Threshold(server, apps.public[DOOR].refused)
+        )
+        await _start(stack, apps.admin, admin_socket, settings, Threshold(server, Counter()))
+        yield Bound(_origin(public_socket), _origin(admin_socket), apps.registry, apps.public[DOOR].refused)
 
 
 async def listen(generation: Generation, say: Callable[[Bound], None]) -> None:
@@ -95,6 +102,7 @@ async def listen(generation: Generation, say: Callable[[Bound], None]) -> None:
         CannotListen: when an address cannot be listened on.
         ConfigError: when what calls share cannot be built.
     """
+    raise_file_limit(generation.settings)
     async with serving(generation) as bound:
         stopping = _Stopping(bound.registry)
         say(bound)
@@ -175,7 +183,11 @@ def _server_log() -> logging.Logger:
 
 
 async def _start(
-    stack: AsyncExitStack, app: web.Application, bound: socket.socket, settings: Settings
+    stack: AsyncExitStack,
+    app: web.Application,
+    bound: socket.socket,
+    settings: Settings,
+    threshold: Threshold,
 ) -> None:
     runner = web.AppRunner(
         app,
@@ -188,4 +200,4 @@ async def _start(
     cleanup: Callable[[], Awaitable[None]] = runner.cleanup
     stack.push_async_callback(cleanup)
     await runner.setup()
-    await web.SockSite(runner, bound, backlog=BACKLOG).start()
+    await ThresholdSite(runner, bound, threshold, BACKLOG).start()

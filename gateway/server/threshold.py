@@ -1,0 +1,151 @@
+"""Connections, from when they are accepted: how many there may be, and how long one may take to say what it wants.
+
+Owns the bound on all connections of a port and the patience with the head of the first request. Connections over
+which nobody has shown a valid proof make room for new ones, the oldest first; those of carriers and clients that have
+are never closed for it. Refuses to know what a proof is: `door` calls `vouch_for`. What comes after the first head has
+deadlines of its own: of a body, of a first message, and `listening.IDLE_S` between two requests.
+"""
+
+import asyncio
+from collections import Counter, OrderedDict
+from typing import Any, Final, cast
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from gateway.settings import ServerSettings
+
+RETRY_AFTER_S: Final = 5
+_HEAD: Final = (
+    "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {size}\r\n"
+    "{more}Connection: close\r\n\r\n{text}"
+)
+
+
+class Threshold:
+    """The connections of one port; ``refused`` counts those that were closed here, by reason."""
+
+    def __init__(self, server: ServerSettings, refused: Counter[str]) -> None:
+        self.head_s: Final = server.head_s
+        self._most: Final = server.sockets
+        self._refused = refused
+        self._strangers: OrderedDict[Connection, None] = OrderedDict()
+        self._known: set[Connection] = set()
+
+    @property
+    def open(self) -> int:
+        """How many connections there are."""
+        return len(self._strangers) + len(self._known)
+
+    def enter(self, connection: "Connection") -> bool:
+        """Take a new connection, if need be in the place of the stranger that has been here longest; or say no."""
+        if self.open >= self._most:
+            if not self._strangers:
+                self.count("sockets")
+                return False
+            oldest, _ = self._strangers.popitem(last=False)
+            self.count("crowded_out")
+            oldest.drop()
+        self._strangers[connection] = None
+        return True
+
+    def leave(self, connection: "Connection") -> None:
+        """Forget a connection that is gone."""
+        self._strangers.pop(connection, None)
+        self._known.discard(connection)
+
+    def know(self, connection: "Connection") -> None:
+        """Take note that somebody has shown a valid proof over a connection."""
+        if connection in self._strangers:
+            del self._strangers[connection]
+            self._known.add(connection)
+
+    def count(self, reason: str) -> None:
+        """Count a connection that is closed here."""
+        self._refused[reason] += 1
+
+
+class Connection(RequestHandler):
+    """One connection of aiohttp's server with a deadline for its first head and a place among all of them."""
+
+    def __init__(self, threshold: Threshold, manager: web.Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._threshold = threshold
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for a request, where there is room."""
+        if not self._threshold.enter(self):
+            more = f"Retry-After: {RETRY_AFTER_S}\r\n"
+            _say(
+                transport,
+                "503 Service Unavailable",
+                "There are too many connections; come again later.\n",
+                more,
+            )
+            return
+        super().connection_made(transport)
+        self._deadline = self._loop.call_later(self._threshold.head_s, self._give_up)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Give the place back."""
+        self._threshold.leave(self)
+        if self._deadline is not None:
+            self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def vouch(self) -> None:
+        """Somebody has shown a valid proof here."""
+        self._threshold.know(self)
+
+    def drop(self) -> None:
+        """Close the connection now; what is being answered on it ends."""
+        transport = self.transport
+        self.force_close()
+        if transport is not None:
+            transport.abort()
+
+    def _give_up(self) -> None:
+        """Close a connection that has not sent the whole head of a request in time."""
+        if self._request_count or self.transport is None:
+            return
+        self._threshold.count("head_late")
+        sentence = f"The head of a request did not come within {self._threshold.head_s:g} s.\n"
+        _say(self.transport, "408 Request Timeout", sentence)
+        self.force_close()
+
+
+class ThresholdSite(web.SockSite):
+    """A listening socket whose connections pass a threshold."""
+
+    def __init__(self, runner: web.AppRunner, bound: Any, threshold: Threshold, backlog: int) -> None:
+        super().__init__(runner, bound, backlog=backlog)
+        self._threshold = threshold
+
+    async def start(self) -> None:
+        """Begin to accept connections."""
+        await super(web.SockSite, self).start()
+        manager = self._runner.server
+        if manager is None:
+            raise RuntimeError("a site can be started once its runner is set up")
+        loop = asyncio.get_running_loop()
+
+        def connect() -> Connection:
+            return Connection(self._threshold, manager, loop=loop, **manager._kwargs)  # noqa: SLF001 - its factory's own words
+
+        self._server = await loop.create_server(connect, sock=self._sock, backlog=self._backlog)
+
+
+def vouch_for(request: web.Request) -> None:
+    """Take note that whoever sent a request has shown a valid proof."""
+    connection = request.protocol
+    if isinstance(connection, Connection):
+        connection.vouch()
+
+
+def _say(transport: asyncio.BaseTransport, status: str, text: str, more: str = "") -> None:
+    """Answer somebody who has not asked anything yet, and close."""
+    answer = _HEAD.format(status=status, size=len(text), text=text, more=more)
+    transport = cast("asyncio.Transport", transport)
+    transport.write(answer.encode())
+    transport.close()
