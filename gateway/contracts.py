@@ -14,7 +14,7 @@ from gateway.commands import Command, Entry, OpenAgent
 from gateway.errors import PluginError
 from gateway.events import CallInfo, Event
 from gateway.redaction import Redactor
-from gateway.settings import AdapterSettings, AgentSettings, RegionSettings, RouteSettings, Settings
+from gateway.settings import AdapterSettings, AgentSettings, RegionSettings, RouteSettings
 from gateway.terms import CallTerms
 from gateway.tools import Tool
 
@@ -356,7 +356,7 @@ class MediaPass(Struct, frozen=True):
     carrier_call_id: str = ""
     """The carrier's id of the call."""
     parameters: Mapping[str, str] = {}
-    """Anything else from the webhook."""
+    """Anything else from the webhook; of a client's token its claims."""
     key: str | None = None
     """Name of the gateway key in whose name a client comes; None for carriers."""
     session_s: float | None = None
@@ -394,5 +394,5 @@ class Parts(Struct, frozen=True):
     agents: Mapping[str, AgentKind]
     tools: Mapping[str, Tool]
     observers: Iterable[ObserverKind]
-    route_call: Callable[[CallInfo, Settings], Route | None]
+    route_call: Callable[..., Route | None]
     redactors: Iterable[Redactor] = ()

@@ -12,6 +12,7 @@ from gateway.contracts import Adapter, AgentKind, ObserverKind, Route
 from gateway.events import CallInfo
 from gateway.redaction import Redactor
 from gateway.settings import Settings
+from gateway.terms import Circumstances
 from gateway.tools import Tool
 
 PROJECT: Final = "talkpath"
@@ -47,5 +48,8 @@ def register_redactors(settings: Settings) -> list[Redactor]:  # type: ignore[em
 
 
 @hookspec(firstresult=True)
-def route_call(info: CallInfo, settings: Settings) -> Route | None:
-    """Choose the route of a call; None leaves it to the next plugin and at last to ``routes``."""
+def route_call(info: CallInfo, settings: Settings, circumstances: Circumstances) -> Route | None:
+    """Choose the route of a call; None leaves it to the next plugin and at last to ``routes``.
+
+    A route may name agents of other regions only where its own ``allow_regions`` does: the others are not dialled.
+    """

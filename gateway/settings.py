@@ -63,6 +63,8 @@ class ServerSettings(Section, frozen=True, kw_only=True):
     """Origin under which carriers reach the gateway, such as ``https://voice.example.com``; what they sign."""
     playground: bool = True
     """Whether ``/`` serves the playground."""
+    egress: Literal["open", "strict"] = "open"
+    """``strict`` refuses every connection of the process to a host that no region's book lists."""
     drain_s: Seconds = 600
     """How long live calls may go on after SIGTERM."""
     sockets: Annotated[int, Meta(ge=16, le=1_000_000)] = 4096
@@ -83,14 +85,24 @@ class ServerSettings(Section, frozen=True, kw_only=True):
 
 
 class RegionSettings(Section, frozen=True, kw_only=True):
-    """The only hosts that calls of a region may reach."""
+    """The only hosts that calls of a region may reach: its book. A section `us` or `eu` adds to the built-in one."""
 
-    voice_agent: str
-    """WebSocket address of the Voice Agent API."""
+    voice_agent: str = ""
+    """WebSocket address of the Voice Agent API; needed but in `us` and `eu`."""
     rest: str = ""
     """REST base of the Voice Agent API."""
     hosts: tuple[str, ...] = ()
-    """Further host names: tools, telemetry, webhooks."""
+    """Hosts for any purpose: ``crm.internal`` stands for port 443, ``crm.internal:8080`` for that one."""
+    carrier: tuple[str, ...] = ()
+    """Hosts at which carriers are asked to hang up and transfer; none named are those in `adapters`."""
+    tools: tuple[str, ...] = ()
+    """Hosts that tools may reach."""
+    telemetry: tuple[str, ...] = ()
+    """Hosts that traces may go to."""
+    webhooks: tuple[str, ...] = ()
+    """Hosts that may be told what happens in calls."""
+    addresses: dict[str, tuple[str, ...]] = {}
+    """IP addresses of hosts, by name, so that no name service is asked for them."""
 
 
 class CatchUpSettings(Section, frozen=True, kw_only=True):
@@ -138,15 +150,39 @@ class AgentSettings(Section, frozen=True, kw_only=True):
     lost; null never. An agent that has never answered a ping is not held to it."""
 
 
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+class TimeSettings(Section, frozen=True, kw_only=True):
+    """Hours of a week; hours past midnight belong to the day on which they begin."""
+
+    zone: str
+    """Time zone, such as ``Europe/Paris``."""
+    days: tuple[str, ...] = ()
+    """Days such as ``sat`` or ``mon..fri``; none named are all."""
+    begins: str = field(default="00:00", name="from")
+    """First minute, as in ``"08:00"``."""
+    ends: str = field(default="24:00", name="to")
+    """Minute before which they end, as in ``"18:00"``."""
+
+
 class MatchSettings(Section, frozen=True, kw_only=True):
     """Conditions of a route; all that are given must hold."""
 
     adapter: tuple[str, ...] = ()
     """Names of adapters."""
     caller: tuple[str, ...] = ()
-    """Patterns of the calling number: exact, or a prefix with ``*``."""
+    """Patterns of the calling number: exact, a prefix with ``*``, or a range such as ``+33100-+33199``."""
     callee: tuple[str, ...] = ()
-    """Patterns of the called number: exact, or a prefix with ``*``."""
+    """Patterns of the called number, as for `caller`."""
+    key: tuple[str, ...] = ()
+    """Patterns of the name of the gateway key with which the client comes, or with which its token was minted."""
+    parameters: dict[str, str] = {}
+    """Patterns of what the carrier's webhook says besides, by name; a missing parameter matches nothing."""
+    claims: dict[str, str] = {}
+    """Patterns of the claims with which the client's token was minted, by name; a missing one matches nothing."""
+    time: TimeSettings | None = None
+    """When the route is open."""
 
 
 class RouteSettings(Section, frozen=True, kw_only=True):

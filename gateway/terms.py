@@ -1,6 +1,6 @@
-"""The terms of a call: everything that its machine is told of the world.
+"""The terms of a call: everything that its machine is told of the world, and what its route is chosen by.
 
-Owns the values only; `gateway.runtime.terms` reduces a configuration to them. They are the journal's first entry.
+Owns the values only; `gateway.runtime.terms` reduces a configuration to terms. Those are the journal's first entry.
 """
 
 from collections.abc import Mapping
@@ -9,6 +9,17 @@ from typing import Literal
 from msgspec import Struct
 
 from gateway.audio import AudioFormat
+
+
+class Circumstances(Struct, frozen=True):
+    """What a route may be chosen by besides who calls whom."""
+
+    key: str = ""
+    """Name of the gateway key with which a client comes, or with which its token was minted; empty for carriers."""
+    claims: Mapping[str, str] = {}
+    """What the key's owner has said of the client when its token was minted."""
+    at: float = 0.0
+    """Unix time of the call."""
 
 
 class AgentTerms(Struct, frozen=True):

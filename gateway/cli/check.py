@@ -10,12 +10,13 @@ from rich.table import Table
 from gateway.cli.refusing import BUILT_IN, print_json, refuse_configuration
 from gateway.errors import ConfigError, PluginError
 from gateway.redaction import REDACTION
+from gateway.runtime.conditions import condition
 from gateway.runtime.config import load_generation
 from gateway.runtime.notes import notes
 from gateway.runtime.plugins import Generation, find_plugins
 from gateway.runtime.routing import ConfiguredRoutes, ladder
 from gateway.server.opening import missing_hearing
-from gateway.settings import MatchSettings, RouteSettings
+from gateway.settings import RouteSettings
 
 Config = Annotated[
     Path | None,
@@ -84,19 +85,11 @@ def describe_route(route: RouteSettings, generation: Generation) -> dict[str, An
         }
         for name in ladder(route, settings, is_remote)
     ]
-    return {"name": route.name, "when": condition(route.match), "agents": agents}
+    return {"name": route.name, "when": _when(route), "agents": agents}
 
 
-def condition(match: MatchSettings) -> str:
-    """Conditions of a route in words."""
-    parts = [
-        f"{name} {' or '.join(patterns)}"
-        for name, patterns in (("adapter", match.adapter), ("caller", match.caller), ("callee", match.callee))
-        if patterns
-    ]
-    return (
-        REDACTION.clean(" and ".join(parts)) or "any call"
-    )  # here, before a table breaks numbers over lines
+def _when(route: RouteSettings) -> str:
+    return REDACTION.clean(condition(route.match))  # here, before a table breaks numbers over lines
 
 
 def routes_table(generation: Generation) -> Table:
@@ -107,5 +100,5 @@ def routes_table(generation: Generation) -> Table:
     for route in generation.settings.routes:
         first, *others = describe_route(route, generation)["agents"]
         then = ", ".join(f"{other['name']} ({other['region']})" for other in others)
-        table.add_row(route.name, condition(route.match), first["name"], first["region"], then)
+        table.add_row(route.name, _when(route), first["name"], first["region"], then)
     return table

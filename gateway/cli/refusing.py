@@ -50,6 +50,21 @@ def refusal(command: str, config: Path | None, error: ConfigError | PluginError)
     return "\n".join([f"talkpath {command}: {_source(config)} has {count}", *problems])
 
 
+def pairs(option: str, given: list[str] | None) -> dict[str, str]:
+    """Read what was given as ``NAME=VALUE``.
+
+    Raises:
+        ValueError: naming the option, when something else was.
+    """
+    found: dict[str, str] = {}
+    for text in given or ():
+        name, is_pair, value = text.partition("=")
+        if not is_pair or not name:
+            raise ValueError(f"{option} {text}: expected NAME=VALUE")
+        found[name] = value
+    return found
+
+
 def print_json(document: dict[str, Any]) -> None:
     """Print a document as the only output."""
     typer.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())

@@ -1,5 +1,7 @@
 """``talkpath route-test``: which route a call would take, and why."""
 
+import time
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -8,22 +10,49 @@ from rich.table import Table
 
 from gateway.audio import MULAW_8K
 from gateway.cli.check import Config, Json
-from gateway.cli.refusing import print_json, refuse, refuse_configuration
+from gateway.cli.refusing import pairs, print_json, refuse, refuse_configuration
 from gateway.contracts import Route
 from gateway.errors import ConfigError, PluginError
 from gateway.events import CallInfo
 from gateway.redaction import REDACTION
 from gateway.runtime.config import load_generation
 from gateway.runtime.plugins import Generation
-from gateway.runtime.routing import ConfiguredRoutes, explain_mismatches
+from gateway.runtime.routing import ConfiguredRoutes, explain_mismatches, regions_of
+from gateway.terms import Circumstances
 
 Adapter = Annotated[str, typer.Option(help="Adapter on which the call comes, such as twilio.")]
 Caller = Annotated[str, typer.Option(help="The calling number, as the carrier gives it.")]
 Callee = Annotated[str, typer.Option(help="The called number, as the carrier gives it.")]
+Key = Annotated[str, typer.Option(help="Name of the gateway key with which a client comes.")]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--parameter",
+        help="NAME=VALUE that the carrier's webhook says besides; may be repeated.",
+        show_default=False,
+    ),
+]
+Claims = Annotated[
+    list[str] | None,
+    typer.Option("--claim", help="NAME=VALUE of the client's token; may be repeated.", show_default=False),
+]
+At = Annotated[
+    str,
+    typer.Option(help="Moment of the call, such as 2026-11-21T09:30+01:00 (without a zone: UTC); else now."),
+]
 
 
 def route_test(
-    *, adapter: Adapter, caller: Caller = "", callee: Callee = "", config: Config = None, json: Json = False
+    *,
+    adapter: Adapter,
+    caller: Caller = "",
+    callee: Callee = "",
+    key: Key = "",
+    parameter: Parameters = None,
+    claim: Claims = None,
+    at: At = "",
+    config: Config = None,
+    json: Json = False,
 ) -> None:
     """Tell which route, agent and region a call would get, and why.
 
@@ -31,7 +60,19 @@ def route_test(
 
     Example: talkpath route-test --adapter twilio --caller +15550100 --callee +33123456789
     """
-    info = CallInfo(call_id="route-test", adapter=adapter, audio=MULAW_8K, caller=caller, callee=callee)
+    try:
+        parameters, claims = pairs("--parameter", parameter), pairs("--claim", claim)
+        told = Circumstances(key=key, claims=claims, at=_moment(at))
+    except ValueError as error:
+        refuse("route-test", str(error), as_json=json)
+    info = CallInfo(
+        call_id="route-test",
+        adapter=adapter,
+        audio=MULAW_8K,
+        caller=caller,
+        callee=callee,
+        parameters=parameters,
+    )
     try:
         generation = load_generation(config)
         settings = generation.settings
@@ -39,18 +80,21 @@ def route_test(
             known = ", ".join(settings.adapters) or "none"
             sentence = f"the adapter {adapter} is not configured; adapters are: {known}"
             refuse("route-test", sentence, as_json=json)
-        route = generation.parts.route_call(info, settings)
+        route = generation.parts.route_call(info, settings, told)
     except (ConfigError, PluginError) as error:
         refuse_configuration("route-test", config, error, as_json=json)
     if route is None:
-        reasons = explain_mismatches(info, settings)
+        reasons = explain_mismatches(info, settings, told)
         if json:
             print_json({"route": None, "why": reasons})
         refuse(
             "route-test", "\n  ".join(["no route takes this call, so it would be refused:", *reasons]), code=1
         )
-    found = describe(route, generation)
-    if json:
+    _print(describe(route, generation), as_json=json)
+
+
+def _print(found: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
         print_json(found)
         return
     table = Table.grid(padding=(0, 2))
@@ -58,6 +102,21 @@ def route_test(
         if text:
             table.add_row(name, ", ".join(text) if isinstance(text, list) else text)
     Console(highlight=False, markup=False).print(table)
+
+
+def _moment(at: str) -> float:
+    """Unix time of a moment; now where none is given.
+
+    Raises:
+        ValueError: when it is none.
+    """
+    if not at:
+        return time.time()
+    try:
+        moment = datetime.fromisoformat(at)
+    except ValueError:
+        raise ValueError(f"--at {at}: expected a moment such as 2026-11-21T09:30+01:00") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def describe(route: Route, generation: Generation) -> dict[str, Any]:
@@ -70,5 +129,6 @@ def describe(route: Route, generation: Generation) -> dict[str, Any]:
         "agent": first,
         "region": agents[first].region if is_remote(agents[first]) else "this machine",
         "then": list(others),
+        "regions": list(regions_of(route, generation.settings, is_remote)),
         "why": REDACTION.clean(route.why),
     }

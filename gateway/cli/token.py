@@ -10,7 +10,7 @@ import aiohttp
 import msgspec
 import typer
 
-from gateway.cli.refusing import print_json, refuse, refuse_configuration
+from gateway.cli.refusing import pairs, print_json, refuse, refuse_configuration
 from gateway.errors import ConfigError, PluginError
 from gateway.runtime.config import chosen_file, load_settings
 from gateway.runtime.gateway_keys import is_hashed
@@ -32,6 +32,10 @@ MaxSession = Annotated[
 Key = Annotated[
     str, typer.Option(help="A gateway key with may: [tokens]; also $TALKPATH_KEY.", show_default=False)
 ]
+Claim = Annotated[
+    list[str] | None,
+    typer.Option(help="NAME=VALUE for routes to ask for; may be repeated.", show_default=False),
+]
 Config = Annotated[Path | None, typer.Option(help="The gateway's gateway.yaml, for its address and the key.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the gateway's whole answer as JSON.")]
 
@@ -41,6 +45,7 @@ def token(
     *,
     expires_in: Expires = 60,
     max_session: MaxSession = None,
+    claim: Claim = None,
     key: Key = "",
     config: Config = None,
     json: Json = False,
@@ -55,7 +60,8 @@ def token(
     """
     try:
         settings = load_settings(config) if chosen_file(config) else None
-        address = _address(url, settings, expires_in, max_session)
+        claims = pairs("--claim", claim)
+        address = _address(url, settings, expires_in, max_session, claims)
     except (ConfigError, PluginError) as error:
         refuse_configuration("token", config, error, as_json=json)
     except ValueError as error:
@@ -70,13 +76,23 @@ def token(
         typer.echo(answer["token"])
 
 
-def _address(url: str, settings: Settings | None, expires_in: int, max_session: int | None) -> str:
+def _address(
+    url: str,
+    settings: Settings | None,
+    expires_in: int,
+    max_session: int | None,
+    claims: dict[str, str],
+) -> str:
     if not url and settings is not None:
         server = settings.server
         url = server.public_url or (f"http://127.0.0.1:{server.port}" if server.port else "")
     given = gateway_address(url or EXAMPLE)
     scheme = {"ws": "http", "wss": "https"}.get(given.scheme, given.scheme)
-    query = {"expires_in_seconds": expires_in, "max_session_duration_seconds": max_session}
+    query: dict[str, int | str | None] = {
+        "expires_in_seconds": expires_in,
+        "max_session_duration_seconds": max_session,
+        **{f"claim.{name}": value for name, value in claims.items()},
+    }
     asked = urlencode({name: value for name, value in query.items() if value is not None})
     return urlunsplit((scheme, given.netloc, "/v1/token", asked, ""))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from gateway.runtime.routing import covers
+from gateway.runtime.conditions import covers
 from gateway.settings import Secrets, Settings
 
 

@@ -25,8 +25,9 @@ from gateway.contracts import Adapter, AgentKind, ObserverKind, Parts, Route
 from gateway.errors import ConfigError, PluginError
 from gateway.events import CallInfo
 from gateway.redaction import Redactor
-from gateway.runtime.routing import ConfiguredRoutes
+from gateway.runtime.routing import NOTHING_TOLD, ConfiguredRoutes
 from gateway.settings import PluginsSettings, Settings
+from gateway.terms import Circumstances
 from gateway.tools import Tool
 
 ROOMS: Final = (adapters, agents, observers)
@@ -203,14 +204,17 @@ class Plugins:
             redactors=tuple(self._collect("register_redactors", Redactor, settings).values()),
         )
 
-    def _route_call(self, info: CallInfo, settings: Settings) -> Route | None:
+    def _route_call(
+        self, info: CallInfo, settings: Settings, circumstances: Circumstances = NOTHING_TOLD
+    ) -> Route | None:
         """Ask the plugins and at last the configuration.
 
         Raises:
             PluginError: when a plugin fails, or names an agent that is not configured.
         """
         for hook in reversed(self._manager.hook.route_call.get_hookimpls()):
-            answer = _ask(hook, "route_call", {"info": info, "settings": settings})
+            arguments = {"info": info, "settings": settings, "circumstances": circumstances}
+            answer = _ask(hook, "route_call", arguments)
             if answer is None:
                 continue
             if (

@@ -14,14 +14,23 @@ import msgspec
 from gateway.agents.voice_agent_session import SESSION_FIELDS
 from gateway.contracts import Parts
 from gateway.errors import ConfigError
+from gateway.runtime.book import book_of, carriers_of, is_address, place_of
 from gateway.runtime.clips import BUILT_IN_CLIPS, why_unusable
+from gateway.runtime.conditions import why_no_pattern, why_no_time
 from gateway.runtime.decode import nobody, one_of, suggest, uninstalled
 from gateway.runtime.gateway_keys import why_no_key
 from gateway.runtime.offline_script import read_script
 from gateway.runtime.routing import ConfiguredRoutes, address_book, fallbacks, home_region, strangers
 from gateway.runtime.terms import covered
 from gateway.runtime.yaml_source import Node, Problems
-from gateway.settings import RouteSettings, Secrets, ServerSettings, Settings
+from gateway.settings import (
+    BUILT_IN_REGIONS,
+    RegionSettings,
+    RouteSettings,
+    Secrets,
+    ServerSettings,
+    Settings,
+)
 
 _T = TypeVar("_T")
 
@@ -104,14 +113,27 @@ class _Check:
             )
             self._add(("server", key), f"is server.{other} too ({server.port}); choose another")
         for name, region in self._settings.regions.items():
-            if not _is_address(region.voice_agent, "wss", "ws"):
-                self._add(
-                    ("regions", name, "voice_agent"), "expected an address that begins with wss:// or ws://"
-                )
-            if region.rest and not _is_address(region.rest, "https", "http"):
-                self._add(
-                    ("regions", name, "rest"), "expected an address that begins with https:// or http://"
-                )
+            self._book(("regions", name), region)
+
+    def _book(self, here: tuple[str, ...], region: RegionSettings) -> None:
+        """Every entry of a book must be one that can be read in one way only."""
+        if not region.voice_agent and here[-1] not in BUILT_IN_REGIONS:
+            self._add((*here, "voice_agent"), "is missing; give text")
+        elif region.voice_agent and not _is_address(region.voice_agent, "wss", "ws"):
+            self._add((*here, "voice_agent"), "expected an address that begins with wss:// or ws://")
+        if region.rest and not _is_address(region.rest, "https", "http"):
+            self._add((*here, "rest"), "expected an address that begins with https:// or http://")
+        for purpose in ("hosts", "carrier", "tools", "telemetry", "webhooks"):
+            for position, entry in enumerate(getattr(region, purpose)):
+                if place_of(entry) is None:
+                    self._add(
+                        (*here, purpose, position),
+                        "expected a host such as crm.internal or crm.internal:8080; no patterns",
+                    )
+        for host, addresses in region.addresses.items():
+            for position, address in enumerate(addresses):
+                if not is_address(address):
+                    self._add((*here, "addresses", host, position), "expected an IP address such as 10.0.0.7")
 
     def agents(self) -> None:
         """Regions, fallbacks, tools, scripts and clips of agents."""
@@ -165,12 +187,27 @@ class _Check:
                 self._installed(
                     "adapter", (*here, "match", "adapter", position), adapter, self._parts.adapters
                 )
-            for side, patterns in (("caller", route.match.caller), ("callee", route.match.callee)):
-                for position, pattern in enumerate(patterns):
-                    if "*" in pattern[:-1]:
-                        self._add(
-                            (*here, "match", side, position), "a * may only stand at the end; shorten it"
-                        )
+            self._conditions(route, here)
+
+    def _conditions(self, route: RouteSettings, here: tuple[str | int, ...]) -> None:
+        """Patterns and hours must be ones that a call can meet, and keys ones that there are."""
+        match = route.match
+        lists = {"caller": match.caller, "callee": match.callee, "key": match.key}
+        for name, patterns in lists.items():
+            for position, pattern in enumerate(patterns):
+                if why := why_no_pattern(pattern):
+                    self._add((*here, "match", name, position), why)
+        for name, named in (("parameters", match.parameters), ("claims", match.claims)):
+            for key, pattern in named.items():
+                if why := why_no_pattern(pattern):
+                    self._add((*here, "match", name, key), why)
+        keys = [key.name for key in self._settings.access.keys if key.name]
+        for position, pattern in enumerate(match.key):
+            if "*" not in pattern and pattern not in keys and not self._problems.has("access"):
+                path = (*here, "match", "key", position)
+                self._add(path, nobody("key", self._root.find(*path), keys, "define it under access.keys"))
+        for key, why in (why_no_time(match.time) if match.time else {}).items():
+            self._add((*here, "match", "time", key), why)
 
     def _client_fields(self, route: RouteSettings, here: tuple[str | int, ...]) -> None:
         """What clients may set must be fields of a session, and with a token no more than with a key."""
@@ -200,6 +237,26 @@ class _Check:
                     f"its fallback {name} is in region {region}, so calls would leave {home}; "
                     f"add {region} to allow_regions of this route, or choose another fallback",
                 )
+            for region in dict.fromkeys((home, *route.allow_regions)):
+                self._contacts(route, region)
+
+    def _contacts(self, route: RouteSettings, name: str) -> None:
+        """Whom the house itself tells of a call must be in the book of the region in which it lives."""
+        region = address_book(self._settings).get(name)
+        if region is None:
+            return
+        book = book_of(region, self._settings, name)
+        endpoint = self._settings.telemetry.otlp_endpoint
+        place = place_of(endpoint)
+        if endpoint and place is None:
+            self._add(("telemetry", "otlp_endpoint"), "expected an address such as http://collector:4318")
+        elif place and not book.lists("telemetry", *place):
+            self._add(("telemetry", "otlp_endpoint"), _outside(place, name, route, "telemetry"))
+        for adapter, rest in carriers_of(self._settings).items():
+            place = place_of(rest)
+            serves = not route.match.adapter or adapter in route.match.adapter
+            if place and serves and not book.lists("carrier", *place):
+                self._add(("adapters", adapter, "rest"), _outside(place, name, route, "carrier"))
 
     def secrets(self) -> None:
         """Agents that calls can come to must have the secrets that their kind needs; others may wait for theirs."""
@@ -251,6 +308,14 @@ class _Check:
         """The store must be one that exists."""
         if self._settings.store.kind == "redis":
             self._add(("store", "kind"), "redis is not available in this version; use memory")
+
+
+def _outside(place: tuple[str, int], region: str, route: RouteSettings, purpose: str) -> str:
+    where = f"{place[0]}:{place[1]}"
+    return (
+        f"{where} is not in the book of {region}, where calls of the route {route.name} live; add {where} to "
+        f"regions.{region}.{purpose}, or use a host that is listed there"
+    )
 
 
 def _is_one_place(server: ServerSettings) -> bool:

@@ -1,22 +1,27 @@
 """Chooses the route of a call and the ladder of agents behind it.
 
-Owns matching (first match wins) and residency: a remote agent of another region is never on a ladder unless the
-route allows that region by name. Refuses I/O.
+Owns the order (first match wins; `conditions` says what matches) and residency: a remote agent of another region is
+never on a ladder unless the route allows that region by name. Refuses I/O.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
 
 from gateway.contracts import AgentKind, Route
 from gateway.events import CallInfo
 from gateway.hookspecs import hookimpl
+from gateway.runtime.conditions import mismatch, why_met
 from gateway.settings import (
     BUILT_IN_REGIONS,
     AgentSettings,
-    MatchSettings,
     RegionSettings,
     RouteSettings,
     Settings,
 )
+from gateway.terms import Circumstances
+
+NOTHING_TOLD: Final = Circumstances()
+"""Of calls about which nothing but who calls whom is known."""
 
 IsRemote = Callable[[AgentSettings], bool]
 """Whether an agent's audio leaves this process."""
@@ -28,44 +33,21 @@ def always_remote(_agent: AgentSettings) -> bool:
 
 
 def address_book(settings: Settings) -> Mapping[str, RegionSettings]:
-    """All regions by name, built-in and configured."""
-    return {**BUILT_IN_REGIONS, **settings.regions}
+    """All regions by name, built-in and configured; a section with a built-in name adds to that one."""
+    return BUILT_IN_REGIONS | {
+        name: _added(BUILT_IN_REGIONS[name], region) if name in BUILT_IN_REGIONS else region
+        for name, region in settings.regions.items()
+    }
 
 
-def matches(pattern: str, text: str) -> bool:
-    """Whether a text is what the pattern says: exact, or a prefix with ``*``."""
-    if pattern.endswith("*"):
-        return text.startswith(pattern[:-1])
-    return text == pattern
-
-
-def covers(match: MatchSettings, other: MatchSettings) -> bool:
-    """Whether every call that meets the other conditions meets these too."""
-    pairs = ((match.adapter, other.adapter), (match.caller, other.caller), (match.callee, other.callee))
-    return all(
-        not wide or "*" in wide or (narrow and all(_is_within(pattern, wide) for pattern in narrow))
-        for wide, narrow in pairs
-    )
-
-
-def _is_within(pattern: str, patterns: Iterable[str]) -> bool:
-    """Whether all that a pattern matches is matched by one of the others."""
-    return any(
-        pattern == wide or (wide.endswith("*") and pattern.removesuffix("*").startswith(wide[:-1]))
-        for wide in patterns
-    )
-
-
-def mismatch(match: MatchSettings, info: CallInfo) -> str:
-    """Why a call does not meet the conditions; empty when it does."""
-    for name, patterns, text in (
-        ("adapter", match.adapter, info.adapter),
-        ("caller", match.caller, info.caller),
-        ("callee", match.callee, info.callee),
-    ):
-        if patterns and not any(matches(pattern, text) for pattern in patterns):
-            return f"the {name} {text or '(unknown)'} is none of {', '.join(patterns)}"
-    return ""
+def _added(built_in: RegionSettings, region: RegionSettings) -> RegionSettings:
+    """A built-in region as its section changes it; one that names its own address keeps nothing of the built-in."""
+    if region.voice_agent:
+        return region
+    # field by field: a section that has problems is a stand-in with the same fields
+    fields = {name: getattr(region, name) for name in RegionSettings.__struct_fields__}
+    addresses = {"voice_agent": built_in.voice_agent, "rest": region.rest or built_in.rest}
+    return RegionSettings(**fields | addresses)
 
 
 def fallbacks(name: str, agents: Mapping[str, AgentSettings]) -> Iterator[str]:
@@ -95,22 +77,37 @@ def strangers(route: RouteSettings, settings: Settings, is_remote: IsRemote = al
     ]
 
 
+def regions_of(route: Route, settings: Settings, is_remote: IsRemote) -> tuple[str, ...]:
+    """The only regions that a call of a route may reach: where it lives, then those that the route allows."""
+    home = next((a.region for a in map(settings.agents.get, route.agents) if a and is_remote(a)), "")
+    return tuple(dict.fromkeys(name for name in (home, *route.settings.allow_regions) if name))
+
+
 def ladder(route: RouteSettings, settings: Settings, is_remote: IsRemote = always_remote) -> tuple[str, ...]:
     """The agents of a route in the order in which they are tried."""
     kept_out = strangers(route, settings, is_remote)
     return tuple(name for name in fallbacks(route.agent, settings.agents) if name not in kept_out)
 
 
-def explain_mismatches(info: CallInfo, settings: Settings) -> list[str]:
+def explain_mismatches(
+    info: CallInfo, settings: Settings, circumstances: Circumstances = NOTHING_TOLD
+) -> list[str]:
     """Per route that does not match, why: ``name: reason``."""
-    return [f"{route.name}: {why}" for route in settings.routes if (why := mismatch(route.match, info))]
+    reasons = {route.name: mismatch(route.match, info, circumstances) for route in settings.routes}
+    return [f"{name}: {why}" for name, why in reasons.items() if why]
 
 
-def choose_route(info: CallInfo, settings: Settings, is_remote: IsRemote = always_remote) -> Route | None:
+def choose_route(
+    info: CallInfo,
+    settings: Settings,
+    is_remote: IsRemote = always_remote,
+    circumstances: Circumstances = NOTHING_TOLD,
+) -> Route | None:
     """The first route whose conditions the call meets; None when there is none and the call must be refused."""
     for route in settings.routes:
-        if not mismatch(route.match, info):
-            return named_route(route.name, settings, is_remote, why=_why(route.match, info))
+        if not mismatch(route.match, info, circumstances):
+            why = why_met(route.match, info, circumstances)
+            return named_route(route.name, settings, is_remote, why=why)
     return None
 
 
@@ -122,19 +119,6 @@ def named_route(
         if route.name == name and (agents := ladder(route, settings, is_remote)):
             return Route(settings=route, agents=agents, why=why or f"the address names the route {name}")
     return None
-
-
-def _why(match: MatchSettings, info: CallInfo) -> str:
-    met = [
-        f"the {name} {text} matches {next(pattern for pattern in patterns if matches(pattern, text))}"
-        for name, patterns, text in (
-            ("adapter", match.adapter, info.adapter),
-            ("caller", match.caller, info.caller),
-            ("callee", match.callee, info.callee),
-        )
-        if patterns
-    ]
-    return " and ".join(met) or "it takes every call that no route before it took"
 
 
 class ConfiguredRoutes:
@@ -149,6 +133,6 @@ class ConfiguredRoutes:
         return kind is None or kind.remote
 
     @hookimpl(trylast=True)
-    def route_call(self, info: CallInfo, settings: Settings) -> Route | None:
+    def route_call(self, info: CallInfo, settings: Settings, circumstances: Circumstances) -> Route | None:
         """Walk the configured routes."""
-        return choose_route(info, settings, self.is_remote)
+        return choose_route(info, settings, self.is_remote, circumstances)

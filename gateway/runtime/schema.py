@@ -177,6 +177,9 @@ def _section_of(kind: Any) -> Any:
         kind = arguments[1]
     elif get_origin(kind) is tuple:
         kind = arguments[0]
+    elif get_origin(kind) in (types.UnionType, Union):
+        structs = [one for one in arguments if isinstance(one, type) and issubclass(one, msgspec.Struct)]
+        kind = structs[0] if structs else kind
     return kind
 
 

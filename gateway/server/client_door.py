@@ -5,7 +5,7 @@ which pages a browser may connect. Refuses the words in which a client is turned
 do once inside.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -32,9 +32,18 @@ class ClientDoor:
         self._door = door
         self._by_resume_token = by_resume_token
 
-    async def mint(self, guest: Guest, expires_s: float, session_s: float | None) -> str:
-        """Make a token with which one socket may be opened in a guest's name."""
-        minted = MediaPass(call_id="", adapter="", route="", key=guest.name, session_s=session_s or SESSION_S)
+    async def mint(
+        self, guest: Guest, expires_s: float, session_s: float | None, claims: Mapping[str, str]
+    ) -> str:
+        """Make a token with which one socket may be opened in a guest's name; routes may ask for its claims."""
+        minted = MediaPass(
+            call_id="",
+            adapter="",
+            route="",
+            key=guest.name,
+            session_s=session_s or SESSION_S,
+            parameters=claims,
+        )
         return await self._store.mint(minted, expires_s)
 
     async def admit(self, request: web.Request, adapter: Adapter) -> Guest | Refusal:
@@ -66,12 +75,21 @@ class ClientDoor:
             guest = self._door.admit_key(request, "connect")  # whoever minted it was on this machine
             if isinstance(guest, Refusal):
                 return guest
-            return Guest(guest.name, admitted_by="token", session_s=minted.session_s)
+            return Guest(
+                guest.name, admitted_by="token", session_s=minted.session_s, claims=minted.parameters
+            )
         owner = next((key for key in keys if key.name == minted.key and "tokens" in key.may), None)
         if owner is None:
             return self._refuse("token_orphaned", f"{minted.key} mints no tokens any more")
         vouch_for(request)
-        return Guest(owner.name, owner.routes, owner.calls, admitted_by="token", session_s=minted.session_s)
+        return Guest(
+            owner.name,
+            owner.routes,
+            owner.calls,
+            admitted_by="token",
+            session_s=minted.session_s,
+            claims=minted.parameters,
+        )
 
     def _is_foreign_page(self, request: web.Request, adapter: Adapter) -> bool:
         """Whether the socket is opened by a page that the adapter's section does not name."""

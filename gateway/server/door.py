@@ -8,6 +8,7 @@ Sources: contract, section 3; carriers reference 1.2, 1.12, 2.5.
 import ipaddress
 import time
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
@@ -44,6 +45,8 @@ class Guest(Struct, frozen=True):
     """Whether a client has shown a key or a token that was minted with one."""
     session_s: float | None = None
     """Longest call that their token allows."""
+    claims: Mapping[str, str] = {}
+    """What the key's owner has said of them when their token was minted."""
     returns_to: str = ""
     """The only call that they may go on with, where they have shown its resume token."""
 

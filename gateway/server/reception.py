@@ -4,6 +4,7 @@ Owns the way from "who calls whom over what" to a booked `Call`, the same for we
 proof (`door`) and HTTP.
 """
 
+import time
 from typing import Final
 
 import msgspec
@@ -17,6 +18,7 @@ from gateway.server.call import Booking, Call
 from gateway.server.calls import Busy, CallRegistry
 from gateway.server.door import Guest
 from gateway.settings import Settings
+from gateway.terms import Circumstances
 
 
 class NoRoute(Struct, frozen=True):
@@ -58,7 +60,10 @@ class Reception:
             carrier_call_id=visit.carrier_call_id,
             parameters=dict(visit.parameters),
         )
-        route = self._route_to(agent, info, guest) or self._route(info, guest, route_name)
+        told = Circumstances(
+            key="" if adapter.proof == "carrier" else guest.name, claims=guest.claims, at=time.time()
+        )
+        route = self._route_to(agent, info, guest, told) or self._route(info, guest, route_name, told)
         if isinstance(route, NoRoute):
             return route
         booking = Booking(
@@ -75,15 +80,15 @@ class Reception:
         )
         return await self._registry.book(call_id, booking, self._settings.access.token_s)
 
-    def _route_to(self, agent: str, info: CallInfo, guest: Guest) -> Route | None:
+    def _route_to(self, agent: str, info: CallInfo, guest: Guest, told: Circumstances) -> Route | None:
         names = guest.routes or [route.name for route in self._settings.routes]
         mine = tuple(r for r in self._settings.routes if r.agent == agent and r.name in names)
         if not mine:
             return None
-        found = self._parts.route_call(info, msgspec.structs.replace(self._settings, routes=mine))
+        found = self._parts.route_call(info, msgspec.structs.replace(self._settings, routes=mine), told)
         return found if found is not None and found.settings in mine else None
 
-    def _route(self, info: CallInfo, guest: Guest, route_name: str) -> Route | NoRoute:
+    def _route(self, info: CallInfo, guest: Guest, route_name: str, told: Circumstances) -> Route | NoRoute:
         settings = self._settings
         if guest.routes:
             # A key that may use some routes only is served by the first of those that matches.
@@ -94,7 +99,7 @@ class Reception:
             found = named_route(route_name, settings, kinds.is_remote)
             names = ", ".join(route.name for route in settings.routes) or "none"
             return found or NoRoute(f"There is no route {route_name!r}; there are: {names}.")
-        found = self._parts.route_call(info, settings)
+        found = self._parts.route_call(info, settings, told)
         if guest.routes and (found is None or found.settings.name not in guest.routes):
             return NoRoute(_limited(guest.routes))
         if found is None:

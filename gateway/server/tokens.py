@@ -4,6 +4,7 @@ Owns the HTTP side of minting (reference: Voice Agent API, 7.1 and 7.2, as it an
 and that it is good for one socket only, is `client_door`'s.
 """
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +15,16 @@ from gateway.server.client_door import ClientDoor, bearer
 from gateway.server.door import Door, Refusal
 
 _RANGES: Final = {"expires_in_seconds": (1, 600), "max_session_duration_seconds": (60, 10_800)}
+CLAIM: Final = "claim."
+"""What the names of query parameters begin with that say something of the client, for routes to ask for."""
+CLAIMS: Final = 16
+"""Most claims of one token."""
+CLAIM_CHARACTERS: Final = 256
+"""Longest value of a claim."""
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_CLAIM: Final = (
+    f"A claim has a name of 1 to 64 letters, digits, _, . or -, and at most {CLAIM_CHARACTERS} characters"
+)
 _INTEGER: Final = "Input should be a valid integer, unable to parse string as an integer"
 _STATUS: Final = {"key_missing": 422, "key_unknown": 404, "key_may_not": 403}
 """Statuses of refusals; 403 where the provider has no such case."""
@@ -42,7 +53,8 @@ class TokenApi:
             log_line("token", status=422, who=guest.name, why="parameters")
             return _json({"detail": wrong}, 422)
         expires_s = wanted["expires_in_seconds"]
-        token = await self._clients.mint(guest, expires_s, wanted.get("max_session_duration_seconds"))
+        session_s = wanted.get("max_session_duration_seconds")
+        token = await self._clients.mint(guest, expires_s, session_s, _claims(request))
         log_line("token", status=200, who=guest.name)
         return _json({"token": token, "expires_in_seconds": expires_s}, 200)
 
@@ -91,7 +103,30 @@ def _read(request: web.Request) -> tuple[dict[str, int], list[dict[str, Any]]]:
             wrong.append({"type": "less_than_equal", **place, "msg": told, "ctx": {"le": high}})
         else:
             wanted[name] = number
-    return wanted, wrong
+    return wanted, wrong + _wrong_claims(request)
+
+
+def _claims(request: web.Request) -> dict[str, str]:
+    """What is said of the client: ``claim.NAME=VALUE``, the first of each name."""
+    return {
+        name.removeprefix(CLAIM): request.query[name]
+        for name in dict.fromkeys(request.query)
+        if name.startswith(CLAIM)
+    }
+
+
+def _wrong_claims(request: web.Request) -> list[dict[str, Any]]:
+    """What is wrong with the claims: they are few and short, since a token is kept until it is used."""
+    claims = _claims(request)
+    wrong = [
+        {"type": "value_error", "loc": ["query", f"{CLAIM}{name}"[:100]], "msg": _CLAIM, "input": value[:100]}
+        for name, value in claims.items()
+        if not _NAME.fullmatch(name) or len(value) > CLAIM_CHARACTERS
+    ]
+    if len(claims) > CLAIMS:
+        told = f"At most {CLAIMS} claims are taken"
+        wrong.append({"type": "too_long", "loc": ["query"], "msg": told, "input": str(len(claims))})
+    return wrong
 
 
 def _whole(text: str) -> int | None:

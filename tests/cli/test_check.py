@@ -133,10 +133,49 @@ def test_route_test_says_where_a_call_goes_and_why() -> None:
         "agent": "eu",
         "region": "eu",
         "then": "sorry",
+        "regions": "eu",
         "why": "the callee +33123 matches +33*",
     }
     document = msgspec.json.decode(run("route-test", "--adapter", "twilio", "--json").stdout)
     assert (document["route"], document["region"], document["then"]) == ("phone", "us", ["sorry"])
+
+
+CONDITIONS = """\
+agents: {open: {kind: offline}, closed: {kind: offline, script: apology}}
+routes:
+  - {name: office, agent: open, match: {key: [web], claims: {plan: gold}, parameters: {ToCountry: FR},
+     time: {zone: Europe/Paris, days: [mon..fri], from: "08:00", to: "18:00"}}}
+access: {keys: [{name: web, key: a-key-that-is-long-enough-for-anybody-1}]}
+"""
+
+
+def test_route_test_takes_all_that_a_route_may_ask_for() -> None:
+    """Key, claims, parameters and the moment; what does not fit is told with its reason."""
+    Path("conditions.yaml").write_text(CONDITIONS, encoding="utf-8")
+    given = ["--adapter", "pcm", "--config", "conditions.yaml", "--key", "web"]
+    given += ["--claim", "plan=gold", "--parameter", "ToCountry=FR", "--at"]
+    ran = run("route-test", *given, "2026-11-20T09:30+01:00", "--json")
+    assert msgspec.json.decode(ran.stdout)["why"] == (
+        "the key web matches web and the parameter ToCountry FR matches FR and the claim plan gold matches gold and "
+        "fri 09:30 is within mon..fri 08:00-18:00 Europe/Paris"
+    )
+    ran = run("route-test", *given, "2026-11-21T09:30")
+    assert ran.exit_code == 1
+    assert "office: sat 10:30 is not within mon..fri 08:00-18:00 Europe/Paris" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        (["--at", "noon"], "--at noon: expected a moment such as 2026-11-21T09:30+01:00"),
+        (["--claim", "gold"], "--claim gold: expected NAME=VALUE"),
+        (["--parameter", "=FR"], "--parameter =FR: expected NAME=VALUE"),
+    ],
+)
+def test_route_test_refuses_what_it_cannot_read(option: list[str], sentence: str) -> None:
+    """Exit 2 and one sentence."""
+    ran = run("route-test", "--adapter", "pcm", *option)
+    assert (ran.exit_code, ran.stderr.strip()) == (2, f"talkpath route-test: {sentence}")
 
 
 def test_route_test_refuses_in_json_too() -> None:

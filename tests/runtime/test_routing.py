@@ -4,7 +4,8 @@ import pytest
 
 from gateway.audio import MULAW_8K
 from gateway.events import CallInfo
-from gateway.runtime.routing import choose_route, explain_mismatches, ladder, matches, named_route, strangers
+from gateway.runtime.conditions import matches
+from gateway.runtime.routing import choose_route, explain_mismatches, ladder, named_route, strangers
 from gateway.settings import AgentSettings, MatchSettings, RouteSettings, Settings
 
 

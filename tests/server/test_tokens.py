@@ -12,7 +12,7 @@ from gateway.adapters.browser import BrowserSettings
 from gateway.adapters.pcm import PcmSettings
 from gateway.contracts import MediaPass
 from gateway.server.door import NOT_LET_IN
-from gateway.settings import AccessSettings, KeySettings, Secret
+from gateway.settings import AccessSettings, KeySettings, MatchSettings, RouteSettings, Secret
 
 KEYS = AccessSettings(
     keys=(
@@ -235,3 +235,35 @@ async def test_pages_that_may_open_raw_pcm() -> None:
             async with house.http.get(f"{house.url}/v1/ws/pcm", headers=headers) as answer:
                 assert answer.status == status
     assert house.refused == {"origin": 1}
+
+
+@pytest.mark.parametrize(
+    ("query", "place"),
+    [
+        ("claim.=gold", ["query", "claim."]),
+        ("claim.a%20b=gold", ["query", "claim.a b"]),
+        (f"claim.plan={'x' * 257}", ["query", "claim.plan"]),
+        ("&".join(f"claim.c{number}=x" for number in range(17)), ["query"]),
+    ],
+)
+async def test_claims_are_few_and_short(query: str, place: list[str]) -> None:
+    """What else is said of a client is refused with 422, where it stands."""
+    async with api_house(access=KEYS) as house:
+        status, body = await mint(house, f"expires_in_seconds=60&{query}")
+    (detail,) = body["detail"]
+    assert (status, detail["loc"]) == (422, place)
+
+
+async def test_claims_of_a_token_choose_the_route() -> None:
+    """They are the minting key's word; what the client says itself of its plan counts for nothing."""
+    routes = (
+        RouteSettings(name="gold", agent="main", match=MatchSettings(claims={"plan": "gold"})),
+        RouteSettings(name="rest", agent="main", match=MatchSettings(key=("backend",))),
+    )
+    async with api_house(routes=routes, access=KEYS) as house:
+        for query, route in (("&claim.plan=gold", "gold"), ("", "rest")):
+            token = await token_of(house, f"expires_in_seconds=60{query}")
+            async with house.client(f"/v1/ws/browser?token={token}&claim.plan=gold") as client:
+                await client.begin()
+                call = house.registry.listing()[-1]
+                assert call.booking.route.settings.name == route
