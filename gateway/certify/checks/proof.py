@@ -12,17 +12,20 @@ from gateway.simulate.media_socket import SocketError
 from gateway.simulate.webhook import WebhookError
 
 REFUSED_WITHIN_S: Final = 4.0
+AS_IF_LET_IN: Final = (None, 1000, 1001, 1005, 1006, 1011)
+"""Close codes that refuse nobody."""
 
 
 async def no_proof_no_audio(trial: Trial) -> None:
     """Come in without proof, and with each wrong one."""
+    speaker = trial.speaker()
     try:
-        strangers = await trial.speaker().strangers()
+        strangers = await speaker.strangers()
     except WebhookError as error:
         raise Failed(f"a proven webhook was not answered: {error}") from error
     try:
         for what, way in strangers:
-            await _refused(trial, trial.speaker(), way, f"a socket {what}")
+            await _refused(trial, speaker, way, f"a socket {what}")
     finally:
         await trial.clean_up()
 
@@ -31,12 +34,16 @@ async def proof_is_good_once(trial: Trial) -> None:
     """Come in a second time with what was good the first time."""
     trial.lacks("once")
     async with trial.call() as call:
-        await _refused(trial, trial.speaker(), call.way, "a second socket with a proof that was used")
+        await _refused(trial, call.speaker, call.way, "a second socket with a proof that was used")
+        if call.line.closed.is_set():
+            raise Failed(
+                "a second socket with a proof that was used took the first one's place; expected that it cannot"
+            )
         await agent_hears(call, seed=11, ms=200)
 
 
 async def _refused(trial: Trial, speaker: Speaker, way: Way, what: str) -> None:
-    """Open a socket that must be refused, and speak as if it were not."""
+    """Open a socket that must be refused, and speak as if it were not, in the name of the call that it was meant for."""
     calls = len(trial.stories)
     try:
         async with open_line(speaker, way) as line:
@@ -49,6 +56,10 @@ async def _refused(trial: Trial, speaker: Speaker, way: Way, what: str) -> None:
         raise Failed(f"{what} began a call; expected that it is refused before any sound is read")
     if not line.closed.is_set():
         raise Failed(f"{what} was open for {REFUSED_WITHIN_S:g} s; expected that it is refused")
+    if line.close_code in AS_IF_LET_IN:
+        raise Failed(
+            f"{what} was closed with {line.close_code}, as if it had been let in; expected such as 1008"
+        )
 
 
 async def _speak_on(speaker: Speaker, line: Line) -> None:

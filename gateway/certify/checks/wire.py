@@ -18,8 +18,8 @@ async def starts_once(trial: Trial) -> None:
         began = len(call.story.items(CallStarted))
         await caller_hears(call, "r1", seed=21, ms=200)
         await call.line.send(*call.speaker.begin_again())
-        await agent_hears(call, seed=22)
-        await caller_hears(call, "r2", seed=23, ms=200)
+        await caller_hears(call, "r2", seed=22, ms=200)
+        await agent_hears(call, seed=23)
         again = len(call.story.items(CallStarted)) - began
         if again:
             raise Failed(f"a second start began the call {again + 1} times; expected that it is refused")
