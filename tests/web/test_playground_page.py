@@ -44,6 +44,60 @@ async def test_the_page_may_only_do_what_it_must(browser: Browser) -> None:
         shown.errors.clear()
 
 
+async def test_the_page_is_small_and_asks_nobody_else(browser: Browser) -> None:
+    """All that it loads, until it is live, comes from the gateway it is on, and is less than 120 kB."""
+    async with stage() as played, window(browser, "about:blank") as shown:
+        asked: list[str] = []
+        shown.page.on("request", lambda request: asked.append(request.url))
+        await shown.page.goto(played.url)
+        await call(shown, played)
+        assert asked
+        assert all(url.startswith(f"{played.url}/") for url in asked)
+        sizes = "performance.getEntriesByType('resource').reduce((sum, it) => sum + it.decodedBodySize, 0)"
+        page_bytes = "performance.getEntriesByType('navigation')[0].decodedBodySize"
+        assert 40_000 < await shown.page.evaluate(f"{sizes} + {page_bytes}") < 120_000
+
+
+NAMELESS = """() => {
+  const wrong = [];
+  const ids = [...document.querySelectorAll("[id]")].map((it) => it.id);
+  if (new Set(ids).size !== ids.length) wrong.push("an id is there twice");
+  if (document.documentElement.lang !== "en") wrong.push("the page has no language");
+  for (const tag of ["main", "h1", "header"]) if (document.querySelectorAll(tag).length !== 1) wrong.push(`not one ${tag}`);
+  for (const it of document.querySelectorAll("*")) {
+    for (const name of ["aria-labelledby", "aria-describedby", "for"]) {
+      for (const id of (it.getAttribute(name) ?? "").split(" ").filter(Boolean)) if (!ids.includes(id)) wrong.push(`${name}=${id}`);
+    }
+    if (it.tabIndex > 0) wrong.push(`tabindex ${it.tabIndex}`);
+    const isHidden = it.closest("[aria-hidden=true]") !== null;
+    if (it.tabIndex === 0 && isHidden && it.checkVisibility()) wrong.push(`${it.tagName} is reached and not told`);
+    if (it.tagName === "svg" && !isHidden) wrong.push("a picture without words");
+  }
+  return wrong;
+}"""
+
+
+async def test_every_control_has_a_name(browser: Browser) -> None:
+    """Before a call, in one and after one that failed: a name for each control, and nothing that points nowhere."""
+
+    async def look() -> None:
+        assert await shown.page.evaluate(NAMELESS) == []
+        nameless = r'- (?:button|textbox|combobox|checkbox|meter|heading|region)(?! ").*'
+        assert re.findall(nameless, await shown.find("body").aria_snapshot()) == []
+
+    async with stage(access=KEYS) as played, window(browser, played.url) as shown:
+        await shown.sees("#hint", "Paste a token")
+        await look()
+        await shown.find("#token").fill("minted")
+        socket = await call(shown, played)
+        await socket.say("talkpath.tool", call_id="t1", name="drive", arguments={"meters": 10})
+        await socket.reply("r1", "Going forward.")
+        await look()
+        await socket.close(1011)
+        await shown.state("failed")
+        await look()
+
+
 async def test_everything_can_be_done_with_the_keyboard(browser: Browser) -> None:
     """Tab finds every control in the order in which it is seen; Enter calls, M mutes, Escape hangs up."""
     async with stage() as played, window(browser, played.url) as shown:
