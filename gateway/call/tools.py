@@ -57,6 +57,9 @@ class ToolLedger:
     def __init__(self, cancellable: AbstractSet[str]) -> None:
         self._cancellable = cancellable
         self._calls: dict[str, ToolCall] = {}
+        self._open: dict[
+            str, ToolCall
+        ] = {}  # those that run or are held; looked at in every step, so it is kept apart
 
     def called(self, event: ToolCalled, reply_id: str, expires_at: float | None = None) -> list[AnyCommand]:
         """The agent wants a tool run; a repeated request runs nothing and may only repeat the answer.
@@ -68,9 +71,10 @@ class ToolLedger:
         if known := self._calls.get(event.tool_call_id):
             may_repeat = known.result and known.state is State.SENT and not known.orphaned
             return [known.result] if known.result and may_repeat else []
-        if sum(call.state in _OPEN for call in self._calls.values()) >= MOST_OPEN:
+        if len(self._open) >= MOST_OPEN:
             return [SendResult(event.tool_call_id, TOO_MANY, failed=True)]
-        self._calls[event.tool_call_id] = ToolCall(event, reply_id, expires_at)
+        self._calls[event.tool_call_id] = call = ToolCall(event, reply_id, expires_at)
+        self._open[event.tool_call_id] = call
         self._forget()
         return [] if expires_at else [RunTool(event.tool_call_id, event.name, event.arguments)]
 
@@ -103,9 +107,9 @@ class ToolLedger:
         """Give the results that are held; asked for only while the agent may be given them."""
         out: list[AnyCommand] = []
         told: list[str] = []
-        for call in self._calls.values():
+        for call in list(self._open.values()):
             if call.state is State.HELD and call.result:
-                call.state = State.SENT
+                self._settle(call, State.SENT)
                 if call.orphaned:
                     told.append(f"The tool {call.name} has answered: {call.result.result}")
                 else:
@@ -124,8 +128,8 @@ class ToolLedger:
     def reply_interrupted(self, reply_id: str) -> list[AnyCommand]:
         """The caller interrupted a reply: nobody waits for the tools it called, and held results go."""
         out: list[AnyCommand] = []
-        for call in self._calls.values():
-            if call.reply_id == reply_id and call.state in {State.RUNNING, State.HELD}:
+        for call in list(self._open.values()):
+            if call.reply_id == reply_id:
                 out += self._abandon(call)
         return out
 
@@ -134,6 +138,7 @@ class ToolLedger:
         for call in self._calls.values():
             if call.state is State.SENT:
                 call.state = State.HELD
+        self._find_open()
 
     def session_gone(self) -> None:
         """Another session takes over: it cannot be given results, but it can be told of them."""
@@ -141,46 +146,54 @@ class ToolLedger:
             if call.state in {State.RUNNING, State.HELD, State.SENT}:
                 call.orphaned = True
                 call.state = State.HELD if call.result else State.RUNNING
+        self._find_open()
 
     def abandon_all(self) -> list[AnyCommand]:
         """The call is over."""
-        return [
-            c for call in self._calls.values() if call.state is State.RUNNING for c in self._abandon(call)
-        ]
+        running = [call for call in self._open.values() if call.state is State.RUNNING]
+        return [command for call in running for command in self._abandon(call)]
 
     def expire(self, now: float) -> None:
         """Let time pass: nobody waits for ever for a client's answer."""
-        for call in self._calls.values():
+        for call in list(self._open.values()):
             if call.state is State.RUNNING and call.expires_at is not None and now >= call.expires_at:
-                call.state = State.ABANDONED
+                self._settle(call, State.ABANDONED)
 
     @property
     def expires_at(self) -> float:
         """When `expire` will have something to do next."""
-        waiting = (c.expires_at for c in self._calls.values() if c.state is State.RUNNING and c.expires_at)
+        waiting = (c.expires_at for c in self._open.values() if c.state is State.RUNNING and c.expires_at)
         return min(waiting, default=float("inf"))
 
     @property
     def unanswered(self) -> list[ToolCalled]:
         """The calls of the client's own tools that it has not answered."""
-        waiting = (c for c in self._calls.values() if c.state is State.RUNNING and c.expires_at)
+        waiting = (c for c in self._open.values() if c.state is State.RUNNING and c.expires_at)
         return [call.called for call in waiting]
 
     @property
     def running(self) -> bool:
         """Whether the agent waits for a tool that is running."""
-        return any(call.state is State.RUNNING for call in self._calls.values())
+        return any(call.state is State.RUNNING for call in self._open.values())
 
     @property
     def pending(self) -> bool:
         """Whether a tool is running or a result waits to be sent."""
-        return any(call.state in _OPEN for call in self._calls.values())
+        return bool(self._open)
 
     def _abandon(self, call: ToolCall) -> list[AnyCommand]:
         was_running = call.state is State.RUNNING and call.expires_at is None
-        call.state = State.ABANDONED
+        self._settle(call, State.ABANDONED)
         # a half-made booking is worse than an unheard answer: a tool runs to its end unless it says otherwise
         return [AbandonTool(call.tool_call_id, cancel=call.name in self._cancellable)] if was_running else []
+
+    def _settle(self, call: ToolCall, state: State) -> None:
+        """It neither runs nor is held any more."""
+        call.state = state
+        del self._open[call.tool_call_id]
+
+    def _find_open(self) -> None:
+        self._open = {name: call for name, call in self._calls.items() if call.state in _OPEN}
 
     def _forget(self) -> None:
         while len(self._calls) > MEMORY:

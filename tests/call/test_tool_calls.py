@@ -1,10 +1,12 @@
 """When a tool runs, and when the agent is given its result."""
 
+import timeit
+
 import pytest
 from play import Play, reply, reply_audio, terms
 
 from gateway.call.conversation import GO_ON
-from gateway.call.tools import MEMORY, MOST_OPEN, TOO_MANY
+from gateway.call.tools import MEMORY, MOST_OPEN, TOO_MANY, ToolLedger
 from gateway.commands import AbandonTool, AskReply, Clear, OpenAgent, RunTool, SendResult, Tell, WatchdogFired
 from gateway.events import (
     AgentLost,
@@ -197,3 +199,25 @@ def test_results_that_were_never_taken_are_forgotten_too() -> None:
         play.on(ToolCalled(f"x{n}", "stock", "{}"), ...)
         play.on(ToolFinished(f"x{n}", "{}"), SendResult(f"x{n}", "{}"))
     assert len(play.machine._tools._calls) <= MEMORY
+
+
+def test_calls_that_are_over_cost_nothing() -> None:
+    """However many calls are remembered, what is asked of them at every step takes no longer."""
+
+    def ledger_of(calls: int) -> ToolLedger:
+        ledger = ToolLedger(frozenset())
+        for number in range(calls):
+            ledger.called(ToolCalled(f"t{number}", "track", "{}"), "r1")
+            ledger.finished(ToolFinished(f"t{number}", "{}"))
+            ledger.release()
+            ledger.shown()
+        return ledger
+
+    def step_s(ledger: ToolLedger) -> float:
+        def step() -> object:
+            ledger.expire(1.0)
+            return ledger.running, ledger.pending, ledger.expires_at, ledger.unanswered, ledger.release()
+
+        return min(timeit.repeat(step, number=100, repeat=20))
+
+    assert step_s(ledger_of(MEMORY)) < 3 * step_s(ledger_of(0))
