@@ -111,13 +111,15 @@ class Pacing(Struct, frozen=True):
 class Ground:
     """A gateway under abuse, and its witness."""
 
-    def __init__(self, folder: Path, process: asyncio.subprocess.Process, url: str) -> None:
+    def __init__(self, folder: Path, process: asyncio.subprocess.Process, url: str, key: str = "") -> None:
         self.url = url
         self.folder = folder
         self.process = process
         self.hosts: dict[str, AgentHost] = {}
         """Agents, by the number that leads to them."""
-        self.http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1))
+        self.http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=1), headers={"Authorization": key} if key else None
+        )
         self.samples: Path | None = None
         self.callers: set[str] = set()
         """Who is in a call, at the last look."""
@@ -274,9 +276,19 @@ def configuration(ports: Mapping[str, int], witness_port: int | None) -> str:
 
 @asynccontextmanager
 async def ground(
-    folder: Path, deeds: Mapping[str, AgentDeed], *, witnessed: bool = True
+    folder: Path,
+    deeds: Mapping[str, AgentDeed],
+    *,
+    witnessed: bool = True,
+    settings: Callable[[Mapping[str, int], int | None], str] = configuration,
+    key: str = "",
+    package: Path | None = None,
 ) -> AsyncIterator[Ground]:
-    """Run a gateway with agents that do these deeds, by number, and good ones at ``good`` and ``handy``."""
+    """Run a gateway with agents that do these deeds, by number, and good ones at ``good`` and ``handy``.
+
+    Its ``settings`` are made of the agents' ports and the witness's; with a ``key`` it is looked at and witnessed. It is
+    this package, or one that lies in the folder ``package``.
+    """
     async with AsyncExitStack() as stack:
         hosts = {name: AgentHost(deed) for name, deed in {"good": good, "handy": handy, **deeds}.items()}
         ports = {
@@ -287,11 +299,11 @@ async def ground(
             await stack.enter_async_context(_python(WITNESS, "witness", str(samples))) if witnessed else None
         )
         witness_port = int(await _line(witness)) if witness else None
-        _write_files(folder, configuration(ports, witness_port))
-        gateway = await stack.enter_async_context(_gateway(folder))
+        _write_files(folder, settings(ports, witness_port))
+        gateway = await stack.enter_async_context(_gateway(folder, package))
         found = _LISTENS.search(await _line(gateway))
         assert found, (folder / "log").read_text()
-        place = Ground(folder, gateway, found[1])
+        place = Ground(folder, gateway, found[1].replace("//0.0.0.0:", "//127.0.0.1:"), key)
         stack.push_async_callback(place.http.close)
         place.hosts = hosts
         for name, host in hosts.items():
@@ -301,7 +313,7 @@ async def ground(
             echo = await stack.enter_async_context(_python(WITNESS, "echo"))
             assert witness.stdin
             echo_url = f"ws://127.0.0.1:{int(await _line(echo))}/"
-            witness.stdin.write(f"{place.url.replace('http', 'ws')} {echo_url}\n".encode())
+            witness.stdin.write(f"{place.url.replace('http', 'ws')} {echo_url} {key}\n".encode())
             assert await _line(witness) == "ready"
         if witness:
             stack.callback(_kill, witness)
@@ -328,13 +340,14 @@ async def _line(process: asyncio.subprocess.Process) -> str:
 
 
 @asynccontextmanager
-async def _gateway(folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _gateway(folder: Path, package: Path | None) -> AsyncIterator[asyncio.subprocess.Process]:
+    more = {"ABUSE_COUNT": str(folder / "count"), **({"PYTHONPATH": str(package)} if package else {})}
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "gateway", "serve", "--config", str(folder / "gateway.yaml")),
             cwd=folder,
-            env=environment(folder, {"ABUSE_COUNT": str(folder / "count")}),
+            env=environment(folder, more),
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
         )

@@ -96,6 +96,8 @@ class HandMade:
     ) -> None:
         self.status = 0
         """HTTP status of the answer to the upgrade; 0 without one."""
+        self.head = ""
+        """The header of the answer to the upgrade."""
         self.answer = ""
         """The body of an answer that is no upgrade."""
         self.received: list[str | bytes] = []
@@ -153,6 +155,7 @@ class HandMade:
         """Read the answer to an upgrade; gives its status, 0 when the connection ended instead."""
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            self.head = head
             self.status = int(head.split(" ", 2)[1])
             if self.status == 101:
                 self.listen()

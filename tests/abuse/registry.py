@@ -9,9 +9,11 @@ from case import Case
 from dialect import Dialect
 from dialect_pcm import PCM
 from dialects import DIALECTS
+from faults import ANSWERED, FAULTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "abuse.md"
 BEGIN, END = "<!-- from the suite -->", "<!-- end -->"
+FAULTS_BEGIN, FAULTS_END = "<!-- faults -->", "<!-- end of faults -->"
 
 
 def pairs() -> Iterator[tuple[Dialect, Case, bool]]:
@@ -48,10 +50,23 @@ def _part(title: str, cases: Sequence[Case]) -> str:
     )
 
 
+def faults_table() -> str:
+    """The deliberate faults as they stand in the page."""
+    rows = [f"| {fault.does} | {_short(fault.case)} |" for fault in FAULTS]
+    return "\n".join(["| fault | what says so |", "|---|---|", *rows])
+
+
+def _short(case: str) -> str:
+    head = f"{ANSWERED}["
+    return case.removeprefix(head).removesuffix("]") if case.startswith(head) else f"`{case}`"
+
+
 def refreshed(page: str) -> str:
-    """The page with the table as it is now."""
+    """The page with its tables as they are now."""
     before, _, rest = page.partition(BEGIN)
-    return f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}"
+    page = f"{before}{BEGIN}\n{table()}\n{END}{rest.partition(END)[2]}"
+    before, _, rest = page.partition(FAULTS_BEGIN)
+    return f"{before}{FAULTS_BEGIN}\n{faults_table()}\n{FAULTS_END}{rest.partition(FAULTS_END)[2]}"
 
 
 if __name__ == "__main__":

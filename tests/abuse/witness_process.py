@@ -2,7 +2,7 @@
 
 ``python witness_process.py echo`` is the comparator's far end: a plain echo over asyncio and the library
 ``websockets``. ``python witness_process.py witness FILE`` serves an agent that never stops talking, and on its standard
-input takes one line: the gateway's WebSocket address and the comparator's. It then holds `CALLS` calls of a caller who
+input takes one line: the gateway's WebSocket address, the comparator's, and perhaps a gateway key. It then holds `CALLS` calls of a caller who
 never stops either, sends the same frames through the comparator, and appends a `SAMPLE` to the file for every frame
 that arrived: when it was sent, how many milliseconds it was under way, and over which path. Both clocks are the
 system's monotonic one, so that other processes can say what they did when.
@@ -85,11 +85,18 @@ async def talk(socket: ServerConnection, record: Record) -> None:
                     record.arrive(audio[at:], THROUGH_GATEWAY)
 
 
-async def call(url: str, number: int, record: Record) -> None:
+async def call(url: str, key: str, number: int, record: Record) -> None:
     """Be a caller, for ever."""
     address = f"{url}/v1/ws/pcm?encoding=pcm_mulaw&sample_rate=8000&caller={CALLER}{number}&callee=witness"
+    proof = {"Authorization": key} if key else None
     async with (
-        connect(address.replace("+", "%2B"), compression=None, proxy=None, ping_interval=None) as socket,
+        connect(
+            address.replace("+", "%2B"),
+            additional_headers=proof,
+            compression=None,
+            proxy=None,
+            ping_interval=None,
+        ) as socket,
         asyncio.TaskGroup() as group,
     ):
         group.create_task(pace(socket.send, QUIET, number / CALLS))
@@ -127,10 +134,10 @@ async def bear_witness(path: Path) -> None:
     loop = asyncio.get_running_loop()
     async with serve(attend, "127.0.0.1", 0, compression=None, ping_interval=None) as server:
         tell(next(iter(server.sockets)).getsockname()[1])
-        gateway, echo = (await loop.run_in_executor(None, sys.stdin.readline)).split()
+        gateway, echo, *keys = (await loop.run_in_executor(None, sys.stdin.readline)).split()
         async with asyncio.TaskGroup() as group:
             for number in range(CALLS):
-                group.create_task(call(gateway, number, record))
+                group.create_task(call(gateway, "".join(keys), number, record))
                 group.create_task(compare(echo, number, record))
             while min(record.arrived) < 20 * CALLS:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.02)
