@@ -293,6 +293,22 @@ class RecordsSettings(Section, frozen=True, kw_only=True):
     """``compact`` keeps how long and how loud sound was; ``full`` keeps every byte of it."""
 
 
+class AuditSettings(Section, frozen=True, kw_only=True):
+    """Who was let in and who was not, in lines that are chained to each other."""
+
+    path: str = ""
+    """File of the trail, JSON lines; empty keeps none. One process writes it."""
+    key: Secrets = ()
+    """Key that seals the lines, so that nobody without it can write the chain anew; without one anybody can who may
+    write to the file. Several while it is rotated: the first seals, all of them are believed."""
+    sync_s: Annotated[float, Meta(ge=0, le=60)] = 1.0
+    """Longest time for which lines may be with the system and not on the disk; 0 waits for the disk after every line."""
+    max_bytes: Annotated[int, Meta(ge=65_536)] = 67_108_864
+    """Size at which a file is put aside, under the number of its last line, and another one goes on."""
+    keep_files: Count = 1000
+    """How many of those are kept; the trail itself notes which were deleted."""
+
+
 class RecordingSettings(Section, frozen=True, kw_only=True):
     """Whether calls are recorded."""
 
@@ -322,6 +338,7 @@ class Settings(Section, frozen=True, kw_only=True):
     store: StoreSettings = StoreSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     records: RecordsSettings = RecordsSettings()
+    audit: AuditSettings = AuditSettings()
     recording: RecordingSettings = RecordingSettings()
     plugins: PluginsSettings = PluginsSettings()
 

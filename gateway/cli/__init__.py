@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "token": "token",
     "certify": "certify",
     "replay": "replay",
+    "audit": "audit",
     "bench": "bench",
 }
 

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 # The library does not give this class a public name of its own; it is the parent of one that has it.
 UsageError: Final[Any] = typer.BadParameter.__base__
 """Every complaint of the command-line library about what was typed."""
-LATER: Final = ("explain", "plugins", "dial", "audit")
+LATER: Final = ("explain", "plugins", "dial")
 """Commands that are planned."""
 LATER_OPTIONS: Final = frozenset({("talkpath check", "--online")})
 """Options that are planned, with their commands."""

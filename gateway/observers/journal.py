@@ -94,7 +94,7 @@ class JournalKeeper:
         """Begin the journal of a call."""
         began_at = time.time()
         records = self._records
-        header = JournalHeader(info, terms, _versions(), began_at, records.form, records.transcripts)
+        header = JournalHeader(info, terms, versions(), began_at, records.form, records.transcripts)
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(began_at))
         safe = re.sub(r"[^A-Za-z0-9_-]", "_", info.call_id)[:100]
         file = JournalFile(self._folder, f"{stamp}-{safe}", header)
@@ -252,7 +252,8 @@ class JournalFile:
 
 
 @cache
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of the gateway and of Python."""
     try:
         ours = version("talkpath")
     except PackageNotFoundError:

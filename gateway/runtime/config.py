@@ -269,7 +269,10 @@ class _Loading:
         records = settings.records
         if records.path and isinstance(records, msgspec.Struct):
             records = msgspec.structs.replace(records, path=str(self._folder / records.path))
-        return msgspec.structs.replace(settings, plugins=plugins, records=records)
+        audit = settings.audit
+        if audit.path and isinstance(audit, msgspec.Struct):
+            audit = msgspec.structs.replace(audit, path=str(self._folder / audit.path))
+        return msgspec.structs.replace(settings, plugins=plugins, records=records, audit=audit)
 
     def _owned_sections(self, plain: Settings, plugins: Plugins) -> Settings:
         agents = self._named("agents", partial(self._agent, plugins.agents(plain)))

@@ -11,6 +11,8 @@ from typing import Final
 
 from aiohttp import http_exceptions
 
+from gateway.observers.audit import note_access
+
 access: Final = logging.getLogger("talkpath.access")
 
 _PLAIN = re.compile(r"[^\s\"=]+")
@@ -21,6 +23,7 @@ def log_line(what: str, **fields: object) -> None:
     # Quoting as JSON keeps a peer's line breaks from forging a second line.
     pairs = (f"{name}={_shown(str(value))}" for name, value in fields.items() if value not in ("", None))
     access.info("%s %s", what, " ".join(pairs))
+    note_access(what, fields)
 
 
 def _shown(value: str) -> str:

@@ -149,6 +149,14 @@ class Answering:
             new_call_id(), adapter, Guest(adapter.name), visit, route_name=route_name
         )
         if isinstance(taken, Busy):
+            log_line(
+                "no_room",
+                adapter=adapter.name,
+                why=taken.code,
+                caller=mask_number(visit.caller),
+                callee=mask_number(visit.callee),
+                carrier_call_id=visit.carrier_call_id,
+            )
             return _goodbye(adapter, taken.sentence)
         if isinstance(taken, NoRoute):
             log_line("no_route", adapter=adapter.name, detail=taken.sentence)
