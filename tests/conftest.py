@@ -16,7 +16,7 @@ TIMED = (
     "tests/certify/",
     "tests/web/",
     "tests/endurance/",
-    "tests/simulate/test_load",
+    "tests/simulate/",
     "tests/runtime/test_clear_latency",
 )
 """Where tests measure time, or need the whole machine."""
