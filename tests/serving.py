@@ -105,7 +105,8 @@ class House:
 
     def __init__(self, apps: Apps, store: MemoryStore, clock: Clock, http: aiohttp.ClientSession) -> None:
         self.registry: CallRegistry = apps.registry
-        self.refused = apps.public[DOOR].refused
+        self.door = apps.public[DOOR]
+        self.refused = self.door.refused
         self.store = store
         self.clock = clock
         self.http = http

@@ -4,6 +4,7 @@ Owns references by name, residency and addresses. Refuses types and unknown keys
 a section that did not decode counts as known here, so that one mistake is one problem.
 """
 
+import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -106,6 +107,9 @@ class _Check:
                 ("server", "public_url"),
                 "expected an origin such as https://voice.example.com, without a path; this is what carriers sign",
             )
+        for index, network in enumerate(server.trusted_proxies):
+            if sentence := _why_no_network(network):
+                self._add(("server", "trusted_proxies", index), sentence)
         if _is_one_place(server):
             given = self._root.get("server")
             key, other = (
@@ -316,6 +320,19 @@ def _outside(place: tuple[str, int], region: str, route: RouteSettings, purpose:
         f"{where} is not in the book of {region}, where calls of the route {route.name} live; add {where} to "
         f"regions.{region}.{purpose}, or use a host that is listed there"
     )
+
+
+def _why_no_network(text: str) -> str:
+    """Say why a text names no network; empty when it does."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        try:
+            meant = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            return "expected an address or a network such as 10.0.0.0/8"
+        return f"is an address inside a network; write {meant}, or the address alone"
+    return ""
 
 
 def _is_one_place(server: ServerSettings) -> bool:

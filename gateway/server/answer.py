@@ -216,8 +216,11 @@ class Answering:
 
 
 def _turned_away(adapter: Adapter, kind: Kind, refusal: Refusal) -> web.Response:
-    log_line("webhook", adapter=adapter.name, kind=kind, status=403, why=refusal.code, detail=refusal.detail)
-    return not_let_in()
+    if not refusal.retry_after_s:
+        log_line(
+            "webhook", adapter=adapter.name, kind=kind, status=403, why=refusal.code, detail=refusal.detail
+        )
+    return not_let_in(refusal)
 
 
 def _goodbye(adapter: Adapter, sentence: str = "") -> web.Response:

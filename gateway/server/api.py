@@ -63,8 +63,9 @@ class CallsApi:
         async def handle(request: web.Request) -> web.Response:
             guest = self._door.admit_key(request, "calls")
             if isinstance(guest, Refusal):
-                log_line("api", method=request.method, status=403, why=guest.code, detail=guest.detail)
-                return not_let_in()
+                if not guest.retry_after_s:
+                    log_line("api", method=request.method, status=403, why=guest.code, detail=guest.detail)
+                return not_let_in(guest)
             response = answer(request, guest)
             log_line("api", method=request.method, status=response.status, who=guest.name)
             return response

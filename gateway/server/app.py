@@ -78,7 +78,9 @@ def build_app(generation: Generation, *, store: Store, make_runner: RunnerMaker)
         reception=reception,
         token_s=settings.access.token_s,
     )
-    public = web.Application(client_max_size=BODY_BYTES, middlewares=[_in_words(PUBLIC_ADDRESSES)])
+    public = web.Application(
+        client_max_size=BODY_BYTES, middlewares=[door.manners.middleware(), _in_words(PUBLIC_ADDRESSES)]
+    )
     public[REGISTRY] = registry
     public[DOOR] = door
     public.add_routes([*sockets.routes(), *answering.routes(), *CallsApi(door, registry).routes()])

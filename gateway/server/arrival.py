@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from gateway.runtime.legs import LegBounds
 from gateway.runtime.wires import WebSocketWire, open_wire
+from gateway.server.manners import TOO_MANY, TOO_OFTEN, retry_after_s
 from gateway.settings import ServerSettings
 
 # A peer drops the connection when we pick a subprotocol that it did not offer; aiohttp picks from its offer only.
@@ -22,7 +23,7 @@ SUBPROTOCOLS: Final = ("audio.twilio.com", "media", "audio.drachtio.org", "audio
 STRANGER_BYTES: Final = 262_144
 """Longest message that is read of a socket which has proven nothing; prompts of many pages are shorter."""
 
-_CLOSE_CODES: Final = {413: 1009, 503: 1013}
+_CLOSE_CODES: Final = {413: 1009, 429: 1013, 503: 1013}
 """Close codes for statuses; 1008 for all others."""
 
 
@@ -43,6 +44,11 @@ class TurnedAway(Struct, frozen=True):
     """For the log, where that is another one."""
     headers: Mapping[str, str] = {}
     """Header fields, where it was not opened yet."""
+
+    @classmethod
+    def for_haste(cls, wait_s: float) -> "TurnedAway":
+        """Refuse a socket because there are too many of its kind."""
+        return cls(TOO_MANY, "limit", TOO_OFTEN.strip(), headers={"Retry-After": str(retry_after_s(wait_s))})
 
     @property
     def close_code(self) -> int:

@@ -14,7 +14,6 @@ from aiohttp import hdrs, web
 from gateway.contracts import Adapter, MediaPass, Store
 from gateway.server.call import Call
 from gateway.server.door import Door, Guest, Refusal
-from gateway.server.threshold import vouch_for
 from gateway.settings import Settings
 
 SESSION_S: Final = 10_800.0
@@ -50,14 +49,14 @@ class ClientDoor:
         """Check everything that a client's socket must prove; a token is used up by it."""
         if request.match_info.get("token"):
             # Nobody mints media tokens for clients; one in the path is a carrier's, tried on another door.
-            return self._refuse("token_misplaced")
+            return self._turn_down(request, "token_misplaced")
         if self._is_foreign_page(request, adapter):
-            return self._refuse("origin", request.headers.get(hdrs.ORIGIN, "")[:200])
+            return self._turn_down(request, "origin", request.headers.get(hdrs.ORIGIN, "")[:200])
         given, token = bearer(request), request.query.get("token", "")
         # a page can set no header on a socket, and shows in the query how it comes back
         proof = given or token
         if adapter.in_band and proof and (call := self._by_resume_token(proof)) is not None:
-            vouch_for(request)
+            self._door.manners.vouch(request)
             admitted_by = call.booking.admitted_by or "key"
             return Guest(call.booking.owner, admitted_by=admitted_by, returns_to=call.call_id)
         if given or not token:
@@ -65,11 +64,13 @@ class ClientDoor:
         return await self._spend(request, token)
 
     async def _spend(self, request: web.Request, token: str) -> Guest | Refusal:
+        if wait_s := self._door.manners.crowd(request):
+            return Refusal("address_limit", retry_after_s=wait_s)
         minted = await self._store.spend(token)
         if minted is None:
-            return self._refuse("token_unknown", "unknown, used or too old")
+            return self._turn_down(request, "token_unknown", "unknown, used or too old")
         if minted.key is None:
-            return self._refuse("token_misplaced", f"minted for {minted.adapter}")
+            return self._turn_down(request, "token_misplaced", f"minted for {minted.adapter}")
         keys = self._settings.access.keys
         if not keys:
             guest = self._door.admit_key(request, "connect")  # whoever minted it was on this machine
@@ -80,8 +81,10 @@ class ClientDoor:
             )
         owner = next((key for key in keys if key.name == minted.key and "tokens" in key.may), None)
         if owner is None:
-            return self._refuse("token_orphaned", f"{minted.key} mints no tokens any more")
-        vouch_for(request)
+            return self._turn_down(request, "token_orphaned", f"{minted.key} mints no tokens any more")
+        self._door.manners.vouch(request, by_token=True)
+        if wait_s := self._door.manners.key(request, owner.name, "connect"):
+            return Refusal("key_limit", retry_after_s=wait_s)
         return Guest(
             owner.name,
             owner.routes,
@@ -99,9 +102,8 @@ class ClientDoor:
             len(origins) == 1 and _plain(origins[0]) in map(_plain, allowed)
         )
 
-    def _refuse(self, code: str, detail: str = "") -> Refusal:
-        self._door.refused[code] += 1
-        return Refusal(code, detail)
+    def _turn_down(self, request: web.Request, code: str, detail: str = "") -> Refusal:
+        return self._door.turn_down(request, Refusal(code, detail))
 
 
 def bearer(request: web.Request) -> str:

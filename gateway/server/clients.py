@@ -16,7 +16,7 @@ from gateway.commands import HangUp
 from gateway.contracts import Adapter, ClientCodec, Upgrade, Visit
 from gateway.events import CallStarted
 from gateway.server.access_log import log_line
-from gateway.server.arrival import Arrival
+from gateway.server.arrival import Arrival, TurnedAway
 from gateway.server.call import Call
 from gateway.server.caller_leg import CallerLeg
 from gateway.server.calls import Busy, CallRegistry, new_call_id
@@ -55,6 +55,8 @@ class ClientSockets:
         began = time.monotonic()
         request = arrival.request
         guest = await self._client_door.admit(request, adapter)
+        if isinstance(guest, Refusal) and guest.retry_after_s:
+            return await arrival.turn_away(TurnedAway.for_haste(guest.retry_after_s))
         upgrade = self._upgrade(request, guest)
         codec: ClientCodec = adapter.codec(upgrade, self._door.adapter_settings(adapter))  # type: ignore[assignment]
         if not await arrival.open():  # gone before it was answered

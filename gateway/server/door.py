@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from gateway.contracts import Adapter, Knock, MediaPass, Store
 from gateway.runtime.gateway_keys import KeyRing
-from gateway.server.threshold import vouch_for
+from gateway.server.manners import Manners, too_often
 from gateway.settings import AdapterSettings, Settings
 
 Right = Literal["connect", "tokens", "calls", "provider"]
@@ -58,10 +58,14 @@ class Refusal(Struct, frozen=True):
     """Short name of the reason, for counters."""
     detail: str = ""
     """For the log; never shown to the peer."""
+    retry_after_s: float = 0.0
+    """Where somebody asks too often: when they may come again. They are told that alone, and the log has no line of it."""
 
 
-def not_let_in() -> web.Response:
-    """Make the answer to missing or wrong proof."""
+def not_let_in(refusal: Refusal) -> web.Response:
+    """Make the answer to missing or wrong proof, which is one and the same; or to too many of them."""
+    if refusal.retry_after_s:
+        return too_often(refusal.retry_after_s)
     return web.Response(status=403, text=NOT_LET_IN)
 
 
@@ -105,6 +109,7 @@ class Door:
         self._store = store
         self._keys = KeyRing((key, key.key) for key in settings.access.keys)
         self.refused: Counter[str] = Counter()
+        self.manners = Manners(settings, self.refused)
 
     def adapter_settings(self, adapter: Adapter) -> AdapterSettings:
         """The adapter's section, or its defaults."""
@@ -125,8 +130,8 @@ class Door:
         knock = knock_of(request, body, self.origin(request))
         refusal = self._unsigned(knock, adapter)
         if refusal:
-            return self._count(refusal)
-        vouch_for(request)
+            return self.turn_down(request, refusal)
+        self.manners.vouch(request)
         return knock
 
     async def admit_socket(self, request: web.Request, adapter: Adapter, token: str) -> Guest | Refusal:
@@ -138,8 +143,8 @@ class Door:
         origin = self.origin(request).replace("http", "ws", 1)
         refusal = self._unsigned(knock_of(request, origin=origin), adapter)
         if refusal:
-            return self._count(refusal)
-        vouch_for(request)
+            return self.turn_down(request, refusal)
+        self.manners.vouch(request)
         return None
 
     async def spend(self, adapter: Adapter, token: str) -> Guest | Refusal:
@@ -158,20 +163,25 @@ class Door:
         """Check a gateway key, or with none configured that the request comes from this machine."""
         if not self._settings.access.keys:
             if reason := self._from_elsewhere(request):
-                return self._count(Refusal("not_local", reason))
-            vouch_for(request)
+                return self.turn_down(request, Refusal("not_local", reason))
+            self.manners.vouch(request)
             return Guest("this machine")
-        given = _only(request, hdrs.AUTHORIZATION)
-        scheme, _, rest = given.partition(" ")
-        if scheme.lower() == "bearer":
-            given = rest.strip()
+        given = _shown_key(request)
         owner = self._keys.owner(given)
         if owner is None:
-            return self._count(Refusal("key_unknown" if given else "key_missing"))
+            return self.turn_down(request, Refusal("key_unknown" if given else "key_missing"))
         if right not in owner.may:
-            return self._count(Refusal("key_may_not", f"{owner.name} has no right {right!r}"))
-        vouch_for(request)
+            return self.turn_down(request, Refusal("key_may_not", f"{owner.name} has no right {right!r}"))
+        self.manners.vouch(request)
+        if wait_s := self.manners.key(request, owner.name, right):
+            return Refusal("key_limit", retry_after_s=wait_s)
         return Guest(owner.name, owner.routes, owner.calls)
+
+    def hurry(self, request: web.Request) -> float:
+        """Seconds after which somebody may open a socket that must be listened to first; 0 where they may now."""
+        if self._settings.access.keys and self._keys.owner(_shown_key(request)):
+            return 0.0  # whose it is will be asked once more, when it is known whose dialect it speaks
+        return self.manners.hurry(request)
 
     def _unsigned(self, knock: Knock, adapter: Adapter) -> Refusal | None:
         if adapter.authorize is None:  # the adapter's own check forbids it; fail closed all the same
@@ -209,6 +219,12 @@ class Door:
         """Take note of a proof that turned out to be none after it was let in."""
         return self._count(Refusal(code))
 
+    def turn_down(self, request: web.Request, refusal: Refusal) -> Refusal:
+        """Count a proof that was none, for its reason and for the address that it came from."""
+        if wait_s := self.manners.wrong_proof(request):
+            return Refusal("address_limit", retry_after_s=wait_s)
+        return self._count(refusal)
+
     def _count(self, refusal: Refusal) -> Refusal:
         self.refused[refusal.code] += 1
         return refusal
@@ -218,6 +234,12 @@ def _only(request: web.Request, name: str) -> str:
     """Value of a header that must come once; a doubled one counts as none, since others may read the other."""
     values = request.headers.getall(name, [])
     return values[0] if len(values) == 1 else ""
+
+
+def _shown_key(request: web.Request) -> str:
+    given = _only(request, hdrs.AUTHORIZATION)
+    scheme, _, rest = given.partition(" ")
+    return rest.strip() if scheme.lower() == "bearer" else given
 
 
 def _is_own_page(origin: str) -> bool:

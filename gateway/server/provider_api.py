@@ -19,7 +19,7 @@ from yarl import URL
 
 from gateway.runtime.routing import address_book, fallbacks
 from gateway.server.access_log import log_line
-from gateway.server.door import Door, Guest, Refusal
+from gateway.server.door import Door, Guest, Refusal, not_let_in
 from gateway.settings import AgentSettings, Secrets, Settings
 
 AGENT_HEADER: Final = "Talkpath-Agent"
@@ -187,6 +187,8 @@ class ProviderApi:
                     yield name, self._settings.agents[name]
 
     def _refused(self, request: web.Request, refusal: Refusal) -> web.Response:
+        if refusal.retry_after_s:
+            return not_let_in(refusal)
         status, code, message = _REFUSALS.get(
             refusal.code, (403, "unauthorized", "Only this machine may ask while no keys are configured")
         )

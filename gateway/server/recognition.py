@@ -17,10 +17,12 @@ SOON_S: Final = 1.0
 """How long words are waited for that a frame of sound may have overtaken."""
 
 
-async def recognise_arrival(arrival: Arrival) -> Recognised | TurnedAway:
-    """Find out whose a socket is, from its upgrade or else from its first messages."""
+async def recognise_arrival(arrival: Arrival, wait_s: float = 0.0) -> Recognised | TurnedAway:
+    """Find out whose a socket is, from its upgrade or else from its first messages; not by those within ``wait_s``."""
     knock = knock_of(arrival.request)
     while isinstance(found := recognise(knock, arrival.heard), NeedMore):
+        if wait_s:
+            return TurnedAway.for_haste(wait_s)  # no socket is opened for somebody who has had too many
         heard = await arrival.hear(SOON_S if found.soon else None)
         if heard != "heard":
             return _unheard(heard, found.why, found.sentence)

@@ -22,6 +22,7 @@ from gateway.server.calls import Busy, CallRegistry, new_call_id
 from gateway.server.client_door import ClientDoor
 from gateway.server.clients import ClientSockets
 from gateway.server.door import NOT_LET_IN, Door, Guest, Refusal
+from gateway.server.manners import TOO_MANY
 from gateway.server.reception import NoRoute, Reception
 from gateway.server.recognition import read_token, recognise_arrival
 from gateway.settings import ServerSettings
@@ -88,7 +89,7 @@ class MediaSockets:
         return ended
 
     async def _recognise(self, arrival: Arrival) -> Adapter | TurnedAway:
-        found = await recognise_arrival(arrival)
+        found = await recognise_arrival(arrival, self._door.hurry(arrival.request))
         if isinstance(found, TurnedAway):
             return found
         if (adapter := self._adapters.get(found.adapter)) is not None:
@@ -111,6 +112,8 @@ class MediaSockets:
             if isinstance(found, TurnedAway):
                 return found
             guest = await self._door.spend(adapter, found)
+        if isinstance(guest, Refusal) and guest.retry_after_s:
+            return TurnedAway.for_haste(guest.retry_after_s)
         if isinstance(guest, Refusal):
             return TurnedAway(403, guest.code, NOT_LET_IN.strip(), guest.detail)
         return guest
@@ -118,6 +121,8 @@ class MediaSockets:
     async def _turn_away(self, arrival: Arrival, refusal: TurnedAway, **known: str) -> web.StreamResponse:
         """Refuse a socket in words, which are the same for every proof that is none."""
         is_open = arrival.is_open
+        if refusal.status == TOO_MANY:
+            return await arrival.turn_away(refusal)  # a line for each would be a flood of its own
         log_line(
             "socket",
             **known,

@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 
 from gateway.server.access_log import log_line
 from gateway.server.client_door import ClientDoor, bearer
-from gateway.server.door import Door, Refusal
+from gateway.server.door import Door, Refusal, not_let_in
 
 _RANGES: Final = {"expires_in_seconds": (1, 600), "max_session_duration_seconds": (60, 10_800)}
 CLAIM: Final = "claim."
@@ -44,6 +44,8 @@ class TokenApi:
     async def handle(self, request: web.Request) -> web.Response:
         """Mint a token, or say as the provider does why not."""
         guest = self._door.admit_key(request, "tokens")
+        if isinstance(guest, Refusal) and guest.retry_after_s:
+            return not_let_in(guest)
         if isinstance(guest, Refusal):
             status = _STATUS.get(guest.code, 403)
             log_line("token", status=status, why=guest.code, detail=guest.detail)

@@ -153,6 +153,14 @@ def test_without_names_of_its_own_a_region_is_us_or_eu() -> None:
         ("server: 7\n", "server: expected a mapping"),
         ("server: {public_url: voice.example.com}\n", "server.public_url: expected an origin"),
         ("server: {public_url: 'https://a.example/path'}\n", "server.public_url: expected an origin"),
+        (
+            "server: {trusted_proxies: ['10.0.0.0/8', '10.1.2.3/8']}\n",
+            "server.trusted_proxies[1]: is an address inside a network; write 10.0.0.0/8, or the address alone (line 1)",
+        ),
+        (
+            "server: {trusted_proxies: [cloudflare]}\n",
+            "server.trusted_proxies[0]: expected an address or a network such as 10.0.0.0/8 (line 1)",
+        ),
         ("plugins: {folder: nowhere}\n", "plugins.folder: there is no folder"),
         (
             "adapters: {twilio: {rest: 'ftp://x'}}\n",
