@@ -83,6 +83,8 @@ class CallerHeard(Event, frozen=True):
 
     mark: str
     """Name as given to `Mark`."""
+    further_ms: float = 0.0
+    """What was played of the sound behind the mark, where the far end says so."""
 
 
 class CallerLost(Event, frozen=True):

@@ -177,8 +177,8 @@ class BrowserCodec:
                 return [CallerPrompted(_PROMPT.decode(message).instructions or "", message)]
             case "talkpath.played":
                 played = _PLAYED.decode(message)
-                mark = self._words.playback.played(played.reply_id, played.ms)
-                return [CallerHeard(mark)] if mark else []
+                mark, further_ms = self._words.playback.played(played.reply_id, played.ms)
+                return [CallerHeard(mark, further_ms)] if mark else []
             case "session.resume":
                 raise self._refusal("invalid_format", "session.resume must be the first message")
         if kind.startswith("talkpath."):

@@ -57,19 +57,25 @@ class Playback:
         self._marks.clear()
         self._unsure = set(self._sent_ms)
 
-    def played(self, reply_id: str, ms: float) -> str:
-        """The newest mark that was passed when this much of a reply has been played; empty when there is none."""
+    def played(self, reply_id: str, ms: float) -> tuple[str, float]:
+        """The newest mark that was passed when this much of a reply has been played, and how much was played since.
+
+        The name is empty when there is none.
+        """
         own = [place for place, mark in enumerate(self._marks) if mark.reply_id == reply_id]
         if not own:
-            return ""
+            return "", 0.0
         passed = own[0] - 1  # what was sent before this reply was played before it
         for place in own:
             if self._marks[place].at_ms <= ms + ROUNDING_MS:
                 passed = place
-        name = ""
-        for _ in range(passed + 1):
-            name = self._marks.popleft().name
-        return name
+        if passed < 0:
+            return "", 0.0
+        for _ in range(passed):
+            self._marks.popleft()
+        mark = self._marks.popleft()
+        # one before this reply lies where the reply begins
+        return mark.name, max(0.0, ms - mark.at_ms if mark.reply_id == reply_id else ms)
 
     def heard(self, reply_id: str) -> tuple[str, bool]:
         """A sound is done with: its name, and whether its end must be told."""

@@ -64,7 +64,7 @@ class CallerEvents(Conversation):
         self._keys_at = now if "#" in event.digits else now + KEY_PAUSE_S
 
     def _caller_heard(self, event: CallerHeard, now: float) -> None:
-        self._ledger.mark_returned(event.mark, now)
+        self._ledger.mark_returned(event.mark, now, event.further_ms)
 
     def _caller_lost(self, event: CallerLost, now: float) -> None:
         if self._is_committed:

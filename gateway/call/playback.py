@@ -144,8 +144,11 @@ class PlaybackLedger:
         for sound in self._sounds:
             self._complete(sound)
 
-    def mark_returned(self, name: str, now: float) -> None:
-        """Take a mark's return as the ear's place; one of an earlier generation was discarded, not heard."""
+    def mark_returned(self, name: str, now: float, further_ms: float = 0.0) -> None:
+        """Take a mark's return as the ear's place; one of an earlier generation was discarded, not heard.
+
+        ``further_ms`` is how much behind it was played too, by the far end's own word; not as far as the next mark.
+        """
         if not any(mark.name == name for mark in self._open_marks):
             return
         self._listen(
@@ -154,8 +157,9 @@ class PlaybackLedger:
         while (mark := self._open_marks.popleft()).name != name:
             pass
         self._trusts_marks = True
-        self._confirmed_ms = mark.position_ms
-        late_s = max(self._paced_at, now + (self._sent_ms - mark.position_ms) / 1000) - self._dry_at
+        limit_ms = self._open_marks[0].position_ms if self._open_marks else self._sent_ms
+        self._confirmed_ms = min(mark.position_ms + max(0.0, further_ms), limit_ms)
+        late_s = max(self._paced_at, now + (self._sent_ms - self._confirmed_ms) / 1000) - self._dry_at
         self._dry_at += late_s
         for later in self._open_marks:
             later.due_at += late_s

@@ -157,8 +157,20 @@ def test_what_was_played_answers_the_marks() -> None:
     made.encode(Mark("0:3000"))
     assert give(made, type="talkpath.played", reply_id="a", ms=999.4) == [CallerHeard("0:1000")]
     assert give(made, type="talkpath.played", reply_id="a", ms=1500) == []
-    assert give(made, type="talkpath.played", reply_id="b", ms=10) == [CallerHeard("0:2000")]
+    assert give(made, type="talkpath.played", reply_id="b", ms=10) == [CallerHeard("0:2000", further_ms=10)]
     assert give(made, type="talkpath.played", reply_id="b", ms=1000) == [CallerHeard("0:3000")]
+
+
+def test_a_report_tells_what_was_played_since_the_mark() -> None:
+    """What lies between the mark that a report has passed and the place it names goes with the mark."""
+    made = begun()
+    made.encode(Play("a", SECOND))
+    made.encode(Mark("0:1000"))
+    made.encode(Play("a", SECOND))
+    made.encode(Mark("0:2000"))
+    assert give(made, type="talkpath.played", reply_id="a", ms=1120.5) == [
+        CallerHeard("0:1000", further_ms=120.5)
+    ]
 
 
 def test_a_report_after_a_clear_proves_nothing() -> None:
@@ -167,13 +179,13 @@ def test_a_report_after_a_clear_proves_nothing() -> None:
     playback.play("a", 100)
     playback.mark("0:100")
     playback.clear()
-    assert playback.played("a", 100) == ""
+    assert playback.played("a", 100) == ("", 0.0)
     playback.play("a", 100)
     playback.mark("1:100")
-    assert playback.played("a", 200) == ""
+    assert playback.played("a", 200) == ("", 0.0)
     playback.play("b", 100)
     playback.mark("1:200")
-    assert playback.played("b", 100) == "1:200"
+    assert playback.played("b", 100) == ("1:200", 0.0)
 
 
 def test_marks_of_a_silent_client_are_forgotten() -> None:

@@ -145,6 +145,29 @@ def test_marks_that_come_late_move_the_ear_later() -> None:
     assert play.items(ReplyHeard)[0].heard_ms == pytest.approx(220, abs=1)
 
 
+def test_a_mark_with_what_was_played_since_places_the_ear_there() -> None:
+    """A far end that says rarely what it has played, and then exactly, is believed to the millisecond."""
+    play = Play.talking(far_end=FarEnd(answers=False))
+    play.on(reply(5000))
+    play.wait(0.6)
+    play.on([CallerHeard("0:420", further_ms=130)])
+    play.wait(0.1)
+    play.on(SpeechStarted(), Clear())
+    assert play.items(ReplyHeard)[0].heard_ms == pytest.approx(650, abs=1)
+    assert play.items(ReplyHeard)[0].confirmed
+
+
+@pytest.mark.parametrize(("further_ms", "heard_ms"), [(1e9, 820), (-5, 420)])
+def test_what_was_played_since_a_mark_does_not_reach_the_next(further_ms: float, heard_ms: float) -> None:
+    """Whatever a far end says, the ear stands between the mark that it returned and the next one."""
+    play = Play.talking(far_end=FarEnd(answers=False))
+    play.on(reply(5000))
+    play.wait(0.9)
+    play.on([CallerHeard("0:420", further_ms=further_ms)])
+    play.on(SpeechStarted(), Clear())
+    assert play.items(ReplyHeard)[0].heard_ms == pytest.approx(heard_ms, abs=1)
+
+
 def test_marks_that_come_too_early_do_not_widen_the_lead() -> None:
     """Nothing plays faster than real time, whatever a far end says."""
     play = Play.talking(far_end=FarEnd(answers=False))

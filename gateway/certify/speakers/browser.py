@@ -23,7 +23,6 @@ class BrowserSpeaker(Speaker):
     }  # fmt: skip
     audio = PCM_24K
     says_ready = True
-    report_every_s = 0.02
 
     def __init__(self, gateway_url: str, key: str) -> None:
         super().__init__(gateway_url, key)
