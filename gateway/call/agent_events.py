@@ -65,6 +65,7 @@ class AgentEvents(Conversation):
         if self._terms.speaks_api and not event.resumed:
             self._tell_ours("talkpath.agent", agent=agent.name, region=agent.region)
         self._out += self._wishes.configurations(resumed=event.resumed)
+        self._out += self._wishes.forwarded()
         first_words = ""
         if self._talked:
             self._catch_up.recall(agent.keep_s * 1000, now, resumed=event.resumed)

@@ -75,6 +75,8 @@ class ClientEvents(CallerEvents):
     def _caller_forwarded(self, event: CallerForwarded, _now: float) -> None:
         if self._agent_up:
             self._out.append(Forward(event.raw))
+        else:
+            self._wishes.forward(event.raw)
 
     # Words to the client
 

@@ -8,6 +8,7 @@ import pytest
 from play import INFO, Heard, Play, reply, reply_audio, terms
 
 from gateway.call.conversation import Phase
+from gateway.call.wishes import FORWARDED_CHARACTERS, MOST_FORWARDED
 from gateway.commands import (
     AbandonTool,
     AskReply,
@@ -15,6 +16,7 @@ from gateway.commands import (
     Clear,
     CloseAgent,
     Configure,
+    Forward,
     HangUp,
     OpenAgent,
     RunTool,
@@ -29,6 +31,7 @@ from gateway.events import (
     AgentSaid,
     CallerAnsweredTool,
     CallerConfigured,
+    CallerForwarded,
     CallerHeard,
     CallerLost,
     CallerPrompted,
@@ -214,6 +217,38 @@ def test_a_prompt_reaches_the_agent_as_it_came() -> None:
     play = talking()
     raw = '{"type":"reply.create","instructions":"Go on.","new":1}'
     play.on(CallerPrompted("Go on.", raw), AskReply("Go on.", raw))
+
+
+def test_what_is_forwarded_waits_for_the_agent() -> None:
+    """Messages that come before an agent is there, or while it is away, reach it once, in order, before it is asked to speak."""
+    play = Play(client_terms())
+    started(play)
+    note = '{"type":"conversation.message","role":"user","content":"x"}'
+    play.on(CallerForwarded(note))
+    play.on(CallerPrompted("Go on.", '{"type":"reply.create","instructions":"Go on."}'))
+    play.on(CallerForwarded('{"type":"new"}'))
+    play.on(AgentReady("session-1"), Forward(note), Forward('{"type":"new"}'), AskReply("Go on."))
+    play.on(AgentLost("broken"), ...)
+    play.on(CallerForwarded(note))
+    play.on(AgentReady("session-1", resumed=True), Forward(note))
+    play.on(AgentLost("gone", "renew"), ...)
+    play.on(AgentReady("session-2"))
+
+
+def test_what_is_forwarded_does_not_wait_without_end() -> None:
+    """The newest messages are kept, by their number and by their size."""
+    play = Play(client_terms())
+    started(play)
+    for number in range(MOST_FORWARDED + 2):
+        play.on(CallerForwarded(str(number)))
+    kept = [Forward(str(number)) for number in range(2, MOST_FORWARDED + 2)]
+    play.on(AgentReady("session-1"), *kept)
+    play.on(AgentLost("broken"), ...)
+    half = "x" * (FORWARDED_CHARACTERS // 2)
+    for sign in "abc":
+        play.on(CallerForwarded(half[1:] + sign))
+    play.on(CallerForwarded("x" * (FORWARDED_CHARACTERS + 1)))
+    play.on(AgentReady("session-1", resumed=True), Forward(half[1:] + "b"), Forward(half[1:] + "c"))
 
 
 # What it is told, and when

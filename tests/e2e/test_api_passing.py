@@ -68,6 +68,17 @@ async def test_what_is_new_passes_both_ways() -> None:
     assert session.received[1:4] == [{"type": kind, **fields} for kind, fields in WISHES]
 
 
+async def test_what_comes_before_the_session_is_ready_passes_too() -> None:
+    """A client that does not wait for `session.ready` loses nothing of what it says at once."""
+    context = {"role": "system", "content": "The caller is a regular."}
+    async with place() as here, here.client("near") as client:
+        await client.send("session.update", session={"greeting": "Hello."})
+        await client.send("conversation.message", **context)
+        await client.send("reply.create", instructions='Say: "Good evening."')
+        await client.until("transcript.agent", lambda said: said["text"] == "Good evening.")
+        assert sent(here, "conversation.message") == [{"type": "conversation.message", **context}]
+
+
 # Interruptions
 
 
