@@ -105,6 +105,7 @@ class House:
 
     def __init__(self, apps: Apps, store: MemoryStore, clock: Clock, http: aiohttp.ClientSession) -> None:
         self.registry: CallRegistry = apps.registry
+        self.apps = apps
         self.door = apps.public[DOOR]
         self.refused = self.door.refused
         self.store = store

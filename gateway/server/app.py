@@ -21,6 +21,7 @@ from gateway.server.calls import CallRegistry, RunnerMaker
 from gateway.server.client_door import ClientDoor
 from gateway.server.clients import ClientSockets
 from gateway.server.door import Door
+from gateway.server.headers import Headers
 from gateway.server.health import Health
 from gateway.server.playground import Playground
 from gateway.server.provider_api import ProviderApi
@@ -78,9 +79,12 @@ def build_app(generation: Generation, *, store: Store, make_runner: RunnerMaker)
         reception=reception,
         token_s=settings.access.token_s,
     )
+    headers = Headers(settings)
     public = web.Application(
-        client_max_size=BODY_BYTES, middlewares=[door.manners.middleware(), _in_words(PUBLIC_ADDRESSES)]
+        client_max_size=BODY_BYTES,
+        middlewares=[door.manners.middleware(), headers.middleware(), _in_words(PUBLIC_ADDRESSES)],
     )
+    public.on_response_prepare.append(headers.add)
     public[REGISTRY] = registry
     public[DOOR] = door
     public.add_routes([*sockets.routes(), *answering.routes(), *CallsApi(door, registry).routes()])
@@ -89,6 +93,7 @@ def build_app(generation: Generation, *, store: Store, make_runner: RunnerMaker)
     public.cleanup_ctx.append(_calls)
     public.on_shutdown.append(_cut_off)
     admin = web.Application(client_max_size=BODY_BYTES, middlewares=[_in_words(ADMIN_ADDRESSES)])
+    admin.on_response_prepare.append(headers.add)
     admin.add_routes(Health(registry).routes())
     return Apps(public, admin, registry)
 

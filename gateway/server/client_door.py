@@ -7,13 +7,13 @@ do once inside.
 
 from collections.abc import Callable, Mapping
 from typing import Final
-from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
 from gateway.contracts import Adapter, MediaPass, Store
 from gateway.server.call import Call
 from gateway.server.door import Door, Guest, Refusal
+from gateway.server.headers import plain_origin
 from gateway.settings import Settings
 
 SESSION_S: Final = 10_800.0
@@ -99,7 +99,7 @@ class ClientDoor:
         allowed = getattr(self._door.adapter_settings(adapter), "origins", ())
         origins = request.headers.getall(hdrs.ORIGIN, [])
         return bool(allowed and origins) and not (
-            len(origins) == 1 and _plain(origins[0]) in map(_plain, allowed)
+            len(origins) == 1 and plain_origin(origins[0]) in set(map(plain_origin, allowed)) - {""}
         )
 
     def _turn_down(self, request: web.Request, code: str, detail: str = "") -> Refusal:
@@ -112,8 +112,3 @@ def bearer(request: web.Request) -> str:
     given = values[0].strip() if len(values) == 1 else ""
     scheme, _, rest = given.partition(" ")
     return rest.strip() if scheme.lower() == "bearer" else given
-
-
-def _plain(origin: str) -> str:
-    parts = urlsplit(origin.strip().lower())
-    return f"{parts.scheme}://{parts.netloc}"
