@@ -347,6 +347,23 @@ class ControlAnswered(Event, frozen=True):
     """For people."""
 
 
+class HostContacted(Event, frozen=True):
+    """A connection was begun for this call, or refused; a conversation goes on as if it had not been said."""
+
+    host: str
+    """Name under which the host is listed, or its address where no name is known."""
+    address: str
+    """IP address that was dialled; empty when it was refused before one was asked for."""
+    port: int
+    """Port."""
+    purpose: str
+    """``agent``, ``carrier``, ``tools``, ``telemetry`` or ``webhooks``."""
+    region: str
+    """Region whose book lists it for that; empty when none of the call's regions does."""
+    refused: bool = False
+    """Whether it was not let through, so that nothing was sent."""
+
+
 class StopRequested(Event, frozen=True):
     """The process is going away and the drain time is over, or an operator ends this call."""
 
@@ -362,36 +379,9 @@ class TimeReached(Event, frozen=True):
 
 
 AnyEvent = (
-    CallStarted
-    | CallerAudio
-    | CallerPressed
-    | CallerHeard
-    | CallerLost
-    | CallerReturned
-    | CallerLeft
-    | CallerConfigured
-    | CallerPrompted
-    | CallerAnsweredTool
-    | CallerForwarded
-    | AgentReady
-    | SpeechStarted
-    | SpeechStopped
-    | UserSaid
-    | ReplyStarted
-    | ReplyAudio
-    | AgentSaid
-    | ReplyEnded
-    | ToolCalled
-    | AgentWarned
-    | AgentForwarded
-    | AgentLost
-    | AgentRefused
-    | ToolFinished
-    | EndingAsked
-    | ReplyAsked
-    | ConfigurationAsked
-    | NoteAsked
-    | ControlAnswered
-    | StopRequested
-    | TimeReached
-)
+    CallStarted | CallerAudio | CallerPressed | CallerHeard | CallerLost | CallerReturned | CallerLeft
+    | CallerConfigured | CallerPrompted | CallerAnsweredTool | CallerForwarded | AgentReady | SpeechStarted
+    | SpeechStopped | UserSaid | ReplyStarted | ReplyAudio | AgentSaid | ReplyEnded | ToolCalled
+    | AgentWarned | AgentForwarded | AgentLost | AgentRefused | ToolFinished | EndingAsked | ReplyAsked
+    | ConfigurationAsked | NoteAsked | ControlAnswered | HostContacted | StopRequested | TimeReached
+)  # fmt: skip

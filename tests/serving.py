@@ -24,6 +24,7 @@ from gateway.events import (
     CallInfo,
     CallStarted,
     EndingAsked,
+    HostContacted,
     StopRequested,
 )
 from gateway.runtime.legs import WireLeg
@@ -60,6 +61,7 @@ class EchoRunner:
         self.offered: list[AnyEvent] = []
         self.heard: list[AnyEvent] = []
         self.stubborn = False
+        self.contacts: list[tuple[float, HostContacted]] = []
         self._ended = asyncio.Event()
 
     async def run(self) -> None:

@@ -26,6 +26,7 @@ from gateway.events import (
     ConfigurationAsked,
     ControlAnswered,
     EndingAsked,
+    HostContacted,
     NoteAsked,
     ReplyAsked,
     ReplyAudio,
@@ -144,6 +145,9 @@ class CallMachine(ClientEvents, AgentEvents, Clocks):
         elif not (self._ending and (self._ending.firm or self._ending.committed)):
             self._end_by_house("stopped", now)
 
+    def _host_contacted(self, _event: HostContacted, _now: float) -> None:
+        """For the journal: whom the house talks to is no part of the conversation."""
+
     def _time_reached(self, _event: TimeReached, _now: float) -> None:
         """Nothing but time has passed, and `receive` lets it."""
 
@@ -157,6 +161,7 @@ class CallMachine(ClientEvents, AgentEvents, Clocks):
         ConfigurationAsked: _configuration_asked,
         NoteAsked: _note_asked,
         ControlAnswered: _control_answered,
+        HostContacted: _host_contacted,
         StopRequested: _stop_requested,
         TimeReached: _time_reached,
     }

@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "certify": "certify",
     "replay": "replay",
     "audit": "audit",
+    "hosts": "hosts",
     "bench": "bench",
 }
 

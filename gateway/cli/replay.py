@@ -43,7 +43,7 @@ def replay(*, files: Files, config: Config = None, route: Route = "", json: Json
     if route and config is None:
         refuse("replay", "--route chooses among the routes of --config; name that too", as_json=json)
     try:
-        paths = list(_journals(files))
+        paths = list(journals(files))
         generation = None if config is None else load_generation(config)
     except ValueError as error:
         refuse("replay", str(error), as_json=json)
@@ -126,7 +126,7 @@ def _output() -> Output:
     return Output(markup=False, width=None if sys.stdout.isatty() else WIDTH)
 
 
-def _journals(files: list[Path]) -> Iterator[Path]:
+def journals(files: list[Path]) -> Iterator[Path]:
     """Every file that is named, or lies in a folder that is named.
 
     Raises:

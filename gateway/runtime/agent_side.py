@@ -6,11 +6,13 @@ from typing import Final
 import msgspec
 
 from gateway.commands import CloseAgent, Command, OpenAgent
-from gateway.contracts import SessionMemory
+from gateway.contracts import Dial, SessionMemory
 from gateway.errors import ConfigError
 from gateway.events import AgentLost, AgentRefused, AgentWarned, AnyEvent, CallInfo, Remedy
 from gateway.redaction import REDACTION
+from gateway.runtime.book import book_of
 from gateway.runtime.dial import Attempt, DialError, RefusedError, StrangerError
+from gateway.runtime.egress import Reach
 from gateway.runtime.house import House
 from gateway.runtime.inbox import Inbox
 from gateway.runtime.legs import LegBounds, WireLeg
@@ -28,13 +30,16 @@ NO_CREDENTIAL: Final[dict[str, Remedy]] = {"token": "resume", "key": "renew", "n
 class AgentSide:
     """One connection to an agent, from its opening to its close; `run` is its life."""
 
-    def __init__(self, opening: OpenAgent, info: CallInfo, memory: SessionMemory, house: House) -> None:
+    def __init__(
+        self, opening: OpenAgent, info: CallInfo, memory: SessionMemory, house: House, reach: Reach
+    ) -> None:
         self.dismissed = False
         """Whether its events no longer count."""
         self._opening = opening
         self._info = info
         self._memory = memory
         self._house = house
+        self._reach = reach
         self._loop = asyncio.get_running_loop()
         self._leg: WireLeg | None = None
         self._dialling: asyncio.Timeout | None = None
@@ -124,13 +129,21 @@ class AgentSide:
     async def _open(self) -> WireLeg:
         settings = self._house.generation.settings
         call, plan = agent_plan(self._house.generation, self._info, self._opening, self._memory)
+        book = book_of(call.region, settings, call.settings.region)
+        if isinstance(plan, Dial) and call.settings.region not in self._reach.regions:
+            raise StrangerError(
+                f"agent {call.name} is in region {call.settings.region}, and the call may be in "
+                f"{' or '.join(self._reach.regions) or 'this process'} only; add it to allow_regions of the route"
+            )
         bounds = LegBounds(
             wire_errors=settings.server.wire_errors,
             messages_s=MESSAGES_S,
             close_s=settings.server.close_s,
             audio_s=settings.limits.agent_outbox_s,
         )
-        attempt = Attempt(call, plan, self._info.audio, call.settings.ready_s, bounds)
+        attempt = Attempt(
+            call, plan, self._info.audio, call.settings.ready_s, bounds, self._reach.errand("agent", book)
+        )
         return await self._house.dialler.open(attempt)
 
     def _failure(self, error: ConfigError | DialError) -> AnyEvent:

@@ -31,6 +31,8 @@ class Book(Struct, frozen=True):
     """All places by purpose."""
     addresses: Mapping[str, tuple[str, ...]] = {}
     """IP addresses of hosts for which no name service is asked."""
+    parts: tuple["Book", ...] = ()
+    """The books of which this one is made; none where it is that of one region."""
     own_carriers: bool = False
     """Whether a carrier may be asked where its adapter says, because no carriers are listed and egress is not strict."""
 
@@ -46,6 +48,11 @@ class Book(Struct, frozen=True):
     def purpose_of(self, host: str, port: int) -> Purpose | None:
         """The first purpose for which a place is listed."""
         return next((one for one in PURPOSES if (_plain(host), port) in self.places[one]), None)
+
+    def region_of(self, purpose: Purpose, host: str, port: int) -> str:
+        """The first region that lists a place for a purpose; empty where none does."""
+        books = (book for book in self.parts or (self,) if book.lists(purpose, host, port))
+        return next((name for book in books for name in book.regions), "")
 
     def shown(self, purpose: Purpose) -> str:
         """The places for a purpose, for people."""
@@ -88,7 +95,7 @@ def book_of(region: RegionSettings, settings: Settings, name: str = "") -> Book:
     }
     addresses = {_plain(host): found for host, found in region.addresses.items()}
     own_carriers = not region.carrier and settings.server.egress != "strict"
-    return Book((name,) if name else (), places, addresses, own_carriers)
+    return Book((name,) if name else (), places, addresses, (), own_carriers)
 
 
 def joined_book(settings: Settings, regions: Iterable[str] | None = None) -> Book:
@@ -106,7 +113,7 @@ def joined_book(settings: Settings, regions: Iterable[str] | None = None) -> Boo
     for book in books:
         for host, found in book.addresses.items():
             addresses[host] = tuple(dict.fromkeys((*addresses.get(host, ()), *found)))
-    return Book(named, places, addresses, any(book.own_carriers for book in books))
+    return Book(named, places, addresses, tuple(books), any(book.own_carriers for book in books))
 
 
 def _plain(host: str) -> str:

@@ -6,7 +6,7 @@ about the conversation. A call lives from its first event to its end, over any n
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from gateway.audio import AudioFormat
@@ -40,12 +40,14 @@ from gateway.events import (
     CallerReturned,
     CallInfo,
     CallStarted,
+    HostContacted,
     TimeReached,
 )
 from gateway.runtime.agent_side import ENDED_S, AgentSide
 from gateway.runtime.alarm import Alarm
-from gateway.runtime.clips import BUILT_IN_CLIPS, load_clip, load_clips
+from gateway.runtime.clips import BUILT_IN_CLIPS, cut, load_clip, load_clips
 from gateway.runtime.control import ask_carrier
+from gateway.runtime.egress import Reach, on_errand
 from gateway.runtime.house import House, LiveCall
 from gateway.runtime.inbox import Inbox
 from gateway.runtime.journal import Journal
@@ -73,6 +75,8 @@ class CallRunner:
         self.route = route
         self.info: CallInfo | None = None
         """Who calls whom, once the call has started."""
+        self.reach = Reach(route, house.generation, self._note_contact)
+        """Where the call may connect, and where it has."""
         self._house = house
         self._settings = house.generation.settings
         self._loop = asyncio.get_running_loop()
@@ -103,6 +107,11 @@ class CallRunner:
     def agent(self) -> str:
         """Name of the agent in force; the route's first one before the call has started."""
         return self._machine.agent if self._machine else self.route.agents[0]
+
+    @property
+    def contacts(self) -> Sequence[tuple[float, HostContacted]]:
+        """Which hosts were contacted for the call and when, in Unix time."""
+        return self.reach.contacts
 
     # Life
 
@@ -165,6 +174,12 @@ class CallRunner:
     def offer(self, event: AnyEvent) -> None:
         """Hand over an event of the house."""
         self._inbox.put_now(event)
+
+    def _note_contact(self, contact: HostContacted) -> None:
+        if self._inbox.closed and self._journal:
+            self._journal.write(self._loop.time(), contact)  # such as the request that hangs up
+        else:
+            self._inbox.put_now(contact)
 
     # The driver
 
@@ -243,7 +258,7 @@ class CallRunner:
             case Play():
                 self._post_to_caller(command)
             case PlayClip(clip=clip, at_ms=at_ms, ms=ms):
-                self._post_to_caller(Play(f"clip:{clip}", self._cut(self._clips[clip], at_ms, ms)))
+                self._post_to_caller(Play(f"clip:{clip}", cut(self._clips[clip], self.info, at_ms, ms)))
             case OpenAgent():
                 self._open(command)
             case RunTool():
@@ -274,22 +289,12 @@ class CallRunner:
         if self._agent:
             self._agent.post(command)
 
-    def _cut(self, clip: bytes, at_ms: float, ms: float) -> bytes:
-        """A piece of a clip, such that pieces which follow each other in time do so in samples."""
-        if self.info is None:
-            return b""
-        audio = self.info.audio
-        start, end = (
-            round(audio.rate_hz * place / 1000) * audio.sample_bytes for place in (at_ms, at_ms + ms)
-        )
-        return clip[start:end]
-
     def _open(self, command: OpenAgent) -> None:
         if self._agent:
             self._agent.dismiss()
         if self.info:
             memory = self._memories.setdefault(command.agent, SessionMemory())
-            self._agent = AgentSide(command, self.info, memory, self._house)
+            self._agent = AgentSide(command, self.info, memory, self._house, self.reach)
             self._spawn(self._sides, self._agent.run, self._inbox)
 
     def _run_tool(self, command: RunTool) -> None:
@@ -345,14 +350,11 @@ class CallRunner:
                 self._inbox.put_now(CallerLost(f"the connection was closed ({leg.ended_with})"))
 
     async def _finish_tool(self, tool: Tool | None, command: RunTool, handle: LiveCall) -> None:
-        self._inbox.put_now(await self._house.toolbox.run(tool, command, handle))
+        with on_errand(self.reach.errand("tools")):
+            self._inbox.put_now(await self._house.toolbox.run(tool, command, handle))
 
     async def _control(self, action: str, command: HangUp | Transfer) -> None:
-        if self.info is None:
-            return
-        settings = self._settings.adapters.get(self.info.adapter)
-        answered = await ask_carrier(action, self._adapter(self.info), command, self.info, settings)
-        if answered:
+        if self.info and (answered := await ask_carrier(action, command, self.info, self._house, self.reach)):
             self._inbox.put_now(answered)
 
     # The end

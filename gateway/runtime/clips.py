@@ -13,6 +13,7 @@ from typing import Final
 
 from gateway.audio import AudioFormat, convert, read_wav
 from gateway.errors import ConfigError
+from gateway.events import CallInfo
 from gateway.settings import AgentSettings
 
 BUILT_IN_CLIPS: Final = ("hold", "apology")
@@ -77,3 +78,12 @@ def _sentence(error: OSError | ValueError) -> str:
             f"the file {error.filename} cannot be read ({error.strerror}); put it there or correct the path"
         )
     return str(error)
+
+
+def cut(clip: bytes, info: CallInfo | None, at_ms: float, ms: float) -> bytes:
+    """A piece of a clip, such that pieces which follow each other in time do so in samples."""
+    if info is None:
+        return b""
+    audio = info.audio
+    start, end = (round(audio.rate_hz * place / 1000) * audio.sample_bytes for place in (at_ms, at_ms + ms))
+    return clip[start:end]

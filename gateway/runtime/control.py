@@ -5,7 +5,7 @@ What the request says is the adapter's.
 """
 
 import time
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 from tenacity import (
@@ -17,8 +17,10 @@ from tenacity import (
 )
 
 from gateway.commands import HangUp, Transfer
-from gateway.contracts import Adapter, HttpRequest
+from gateway.contracts import HttpRequest
 from gateway.events import CallInfo, ControlAnswered
+from gateway.runtime.egress import Egress, Errand, NotListedError, Reach
+from gateway.runtime.house import House
 
 TRIES: Final = 3
 """Attempts while the carrier cannot be reached or is in trouble."""
@@ -33,19 +35,22 @@ class _CarrierInTrouble(Exception):  # noqa: N818 - a fact about the carrier
 
 
 async def ask_carrier(
-    action: str, adapter: Adapter, command: HangUp | Transfer, info: CallInfo, settings: Any
+    action: str, command: HangUp | Transfer, info: CallInfo, house: House, reach: Reach
 ) -> ControlAnswered | None:
     """Have the carrier hang up or transfer; None where it cannot be asked to hang up, which the closed socket does too."""
-    request = adapter.control(command, info, settings, time.time()) if adapter.control else None
+    generation = house.generation
+    control = generation.parts.adapters[info.adapter].control
+    settings = generation.settings.adapters.get(info.adapter)
+    request = control(command, info, settings, time.time()) if control else None
     if request:
-        return await carry_out(action, request)
+        return await carry_out(action, request, house.dialler.egress, reach)
     if action == "transfer":
         detail = "the adapter has no credentials for it, or does not take this number"
         return ControlAnswered(action, succeeded=False, detail=detail)
     return None
 
 
-async def carry_out(action: str, request: HttpRequest) -> ControlAnswered:
+async def carry_out(action: str, request: HttpRequest, egress: Egress, reach: Reach) -> ControlAnswered:
     """Send the request; a carrier that says that it is already so has done it."""
     try:
         async for attempt in AsyncRetrying(
@@ -54,25 +59,25 @@ async def carry_out(action: str, request: HttpRequest) -> ControlAnswered:
             retry=retry_if_exception_type((aiohttp.ClientError, OSError, _CarrierInTrouble)),
         ):
             with attempt:
-                status = await _send(request)
+                status = await _send(request, egress, reach.errand("carrier"))
+    except NotListedError as error:
+        return ControlAnswered(action, succeeded=False, detail=str(error))
     except RetryError as error:
         return ControlAnswered(action, succeeded=False, detail=_why(error.last_attempt.exception()))
     succeeded = 200 <= status < 300 or status in request.done_when
     return ControlAnswered(action, succeeded=succeeded, detail=f"the carrier answered {status}")
 
 
-async def _send(request: HttpRequest) -> int:
+async def _send(request: HttpRequest, egress: Egress, errand: Errand) -> int:
     timeout = aiohttp.ClientTimeout(total=REQUEST_S)
-    async with (
-        aiohttp.ClientSession(timeout=timeout) as client,
-        client.request(
-            request.method,
-            request.url,
-            headers=dict(request.headers),
-            data=request.body,
-            allow_redirects=False,
-        ) as answer,
-    ):
+    async with egress.request(
+        errand,
+        request.method,
+        request.url,
+        headers=dict(request.headers),
+        data=request.body,
+        timeout=timeout,
+    ) as answer:
         if answer.status == 429 or answer.status >= 500:
             raise _CarrierInTrouble(f"the carrier answered {answer.status}")
         return answer.status

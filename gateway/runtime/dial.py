@@ -1,13 +1,12 @@
 """Opens an agent: the only place from which a call's connections are made.
 
-Owns the region's address book (no other host can be dialled), the circuit breaker of each address and the
+Owns which address an agent of a region may have (`egress` then dials that host and no other), the circuit breaker of each address and the
 jitter of repeated attempts. What a failure means, and who is tried next, is the machine's.
 """
 
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from types import SimpleNamespace
 from typing import Any, Final, Self
 
 import aiohttp
@@ -17,6 +16,7 @@ from yarl import URL
 from gateway.audio import AudioFormat
 from gateway.contracts import AgentCall, Dial, Local
 from gateway.runtime.agent_sound import AgentSound
+from gateway.runtime.egress import Egress, Errand, NotListedError
 from gateway.runtime.legs import LegBounds, WireLeg
 from gateway.runtime.watched_leg import WatchedLeg
 from gateway.runtime.wires import LocalSession, LocalWire
@@ -84,6 +84,8 @@ class Attempt(Struct, frozen=True):
     """How long opening may take."""
     bounds: LegBounds
     """What the connection may cost."""
+    errand: Errand
+    """For whom it is dialled, within the book of the agent's region."""
 
 
 class Dialler:
@@ -96,25 +98,17 @@ class Dialler:
     def __init__(self, services: Mapping[str, Callable[[Any], LocalSession]]) -> None:
         self._services = services
         self._breakers: dict[str, Breaker] = {}
-        self._client: aiohttp.ClientSession | None = None
+        self.egress: Final = Egress()
+        """Through which all connections are made; open while this is."""
 
     async def __aenter__(self) -> Self:
         """Open the pool of connections."""
-        # aiohttp's pool stops at 100 connections unless told otherwise
-        connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, force_close=True)
-        tracing = aiohttp.TraceConfig()
-        tracing.on_request_redirect.append(_refuse_redirect)
-        # a cookie that one call was given must not be shown by another
-        cookies = aiohttp.DummyCookieJar()
-        self._client = aiohttp.ClientSession(
-            connector=connector, cookie_jar=cookies, trace_configs=[tracing], timeout=aiohttp.ClientTimeout()
-        )
+        await self.egress.__aenter__()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
         """Close what is left."""
-        if self._client:
-            await self._client.close()
+        await self.egress.__aexit__(*exception)
 
     async def open(self, attempt: Attempt) -> WireLeg:
         """Open the agent's connection; its first message is still to be posted.
@@ -135,20 +129,23 @@ class Dialler:
         return await self._connect(url, attempt.plan, attempt, sound)
 
     async def _connect(self, url: URL, plan: Dial, attempt: Attempt, sound: AgentSound) -> WireLeg:
-        if self._client is None:
+        if not self.egress.is_open:
             raise DialError("the dialler is not open; enter it first")
         breaker = self._breakers.setdefault(url.authority, Breaker(asyncio.get_running_loop().time))
         breaker.check(url.authority)
         who = f"agent {attempt.call.name} at {url.authority}"
         try:
             async with asyncio.timeout(attempt.ready_s):
-                socket = await self._client.ws_connect(
+                socket = await self.egress.open_socket(
+                    attempt.errand,
                     url,
                     headers=dict(plan.headers),
                     compress=0,  # deflating base64 audio costs much and gains nothing (1.2)
                     max_msg_size=MESSAGE_BYTES,
                     timeout=aiohttp.ClientWSTimeout(ws_close=attempt.bounds.close_s),
                 )
+        except NotListedError as error:
+            raise StrangerError(str(error)) from error
         except aiohttp.WSServerHandshakeError as error:
             if error.status == 429 or error.status >= 500:
                 breaker.failed()
@@ -201,12 +198,3 @@ def _plain(address: str) -> URL | None:
     except ValueError:
         return None
     return url if url.scheme in ("ws", "wss", "http", "https") and url.raw_host and url.port else None
-
-
-async def _refuse_redirect(
-    _client: aiohttp.ClientSession,
-    _context: SimpleNamespace,
-    _redirect: aiohttp.TraceRequestRedirectParams,
-) -> None:
-    # aiohttp would follow it to any host, past the address book
-    raise aiohttp.ClientConnectionError("it redirects to another address, which is not followed")

@@ -10,6 +10,7 @@ them tools are refused, and the process should be restarted. Nothing that a tool
 import asyncio
 import concurrent.futures
 import contextlib
+import contextvars
 import functools
 import logging
 import threading
@@ -140,6 +141,7 @@ class _Run:
         self.tool_call_id = tool_call_id
         self.answer: concurrent.futures.Future[ToolFinished] = concurrent.futures.Future()
         self.is_cut = False
+        self.context = contextvars.copy_context()  # what the call connects for, on the tools' thread too
         self._arguments = {name: getattr(arguments, name) for name in type(arguments).__struct_fields__}
         if tool.takes_call:
             self._arguments["call"] = handle
@@ -235,7 +237,7 @@ class _Thread:
         async with asyncio.TaskGroup() as group:
             while (run := await self._orders.get()) is not None:
                 if not run.is_cut:
-                    self._tasks[run] = task = group.create_task(run.execute())
+                    self._tasks[run] = task = group.create_task(run.execute(), context=run.context)
                     task.add_done_callback(functools.partial(self._done, run))
 
     def _done(self, run: _Run, _task: asyncio.Task[None]) -> None:

@@ -6,15 +6,38 @@ A key that may use some routes only sees and ends the calls of those.
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from typing import Final
 
 import msgspec
 from aiohttp import web
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
 from gateway.server.access_log import log_line
 from gateway.server.call import Call
 from gateway.server.calls import CallRegistry
 from gateway.server.door import Door, Guest, Refusal, not_let_in
+
+_OF_A_CONTACT: Final = ("host", "address", "port", "purpose", "region", "refused")
+
+
+class HostShown(Struct, frozen=True):
+    """A connection that was begun for a call, or refused."""
+
+    at: datetime
+    """When."""
+    host: str
+    """Name."""
+    address: str
+    """IP address; empty when it was refused before one was asked for."""
+    port: int
+    """Port."""
+    purpose: str
+    """What for."""
+    region: str
+    """Region whose book lists it; empty when none of the call's regions does."""
+    refused: bool
+    """Whether it was not let through."""
 
 
 class CallShown(Struct, frozen=True):
@@ -40,6 +63,8 @@ class CallShown(Struct, frozen=True):
     """When it was booked."""
     duration_s: float
     """Seconds since then."""
+    hosts: tuple[HostShown, ...] | UnsetType = UNSET
+    """Whom the gateway has contacted for it, in order; of one call only."""
 
 
 class CallsApi:
@@ -78,7 +103,7 @@ class CallsApi:
 
     def _show(self, request: web.Request, guest: Guest) -> web.Response:
         call = self._find(request, guest)
-        return _json(_shown(call)) if call else _not_here()
+        return _json(replace(_shown(call), hosts=_hosts(call))) if call else _not_here()
 
     def _hang_up(self, request: web.Request, guest: Guest) -> web.Response:
         call = self._find(request, guest)
@@ -109,6 +134,13 @@ def _shown(call: Call) -> CallShown:
         carrier_call_id=booking.carrier_call_id,
         started_at=datetime.fromtimestamp(call.opened_at, UTC),
         duration_s=round(call.age_s, 3),
+    )
+
+
+def _hosts(call: Call) -> tuple[HostShown, ...]:
+    return tuple(
+        HostShown(datetime.fromtimestamp(at, UTC), *(getattr(contact, name) for name in _OF_A_CONTACT))
+        for at, contact in (call.runner.contacts if call.runner else ())
     )
 
 

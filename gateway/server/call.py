@@ -7,14 +7,14 @@ sockets may outlive it. Refuses to count calls (`calls`) and to know what is sai
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Literal, Protocol
 
 from msgspec import Struct
 
 from gateway.contracts import Route
-from gateway.events import AnyEvent, CallerLeft, CallInfo, EndingAsked, StopRequested
+from gateway.events import AnyEvent, CallerLeft, CallInfo, EndingAsked, HostContacted, StopRequested
 from gateway.runtime.legs import WireLeg
 from gateway.server.caller_leg import CallerLeg
 
@@ -41,6 +41,11 @@ class Runner(Protocol):
     @property
     def agent(self) -> str:
         """Name of the agent in force."""
+        ...
+
+    @property
+    def contacts(self) -> Sequence[tuple[float, HostContacted]]:
+        """Which hosts were contacted for the call and when, in Unix time."""
         ...
 
     async def run(self) -> None:

@@ -17,6 +17,8 @@ from aiohttp import web
 from msgspec import Struct
 from yarl import URL
 
+from gateway.runtime.book import Book, book_of
+from gateway.runtime.egress import Egress, Errand, NotListedError
 from gateway.runtime.routing import address_book, fallbacks
 from gateway.server.access_log import log_line
 from gateway.server.door import Door, Guest, Refusal, not_let_in
@@ -44,6 +46,7 @@ class _Account(Struct, frozen=True):
     agent: str
     rest: str
     key: str
+    book: Book
 
 
 class ProviderApi:
@@ -151,13 +154,14 @@ class ProviderApi:
         timeout = aiohttp.ClientTimeout(total=ANSWER_S)
         try:
             async with (
-                aiohttp.ClientSession(timeout=timeout) as client,
-                client.request(
+                Egress() as egress,
+                egress.request(
+                    Errand(account.book, "agent"),
                     request.method,
                     url,
                     headers={**headers, "Authorization": f"Bearer {account.key}"},
                     data=body or None,
-                    allow_redirects=False,  # it could lead out of the region
+                    timeout=timeout,
                 ) as answer,
             ):
                 told = await answer.content.read(ANSWER_BYTES + 1)
@@ -165,6 +169,8 @@ class ProviderApi:
                     return _error(502, "internal_error", "the provider's answer cannot be passed on")
                 back = {name: answer.headers[name] for name in _BACK if name in answer.headers}
                 return web.Response(status=answer.status, body=told, headers=back)
+        except NotListedError as error:
+            return _error(502, "internal_error", str(error))
         except TimeoutError:
             return _error(504, "internal_error", f"the provider did not answer within {ANSWER_S:g} s")
         except aiohttp.ClientError as error:
@@ -177,7 +183,9 @@ class ProviderApi:
             keys: Secrets = getattr(agent, "api_key", ())
             region = book.get(agent.region)
             if keys and region and region.rest and named in ("", name):
-                return _Account(name, region.rest, keys[0].reveal())
+                return _Account(
+                    name, region.rest, keys[0].reveal(), book_of(region, self._settings, agent.region)
+                )
         return None
 
     def _of_routes(self, guest: Guest) -> Iterator[tuple[str, AgentSettings]]:

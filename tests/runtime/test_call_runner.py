@@ -296,7 +296,9 @@ async def test_dial_that_fails(
 
     street.dialler.open = fail  # type: ignore[method-assign, assignment]
     info = CallInfo("call_1", "pcm", PCM_24K)
-    await AgentSide(OpenAgent("main", rung), info, SessionMemory(), street.house).run(inbox)
+    await AgentSide(OpenAgent("main", rung), info, SessionMemory(), street.house, street.runner().reach).run(
+        inbox
+    )
     assert await inbox.get() == event
 
 

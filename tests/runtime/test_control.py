@@ -6,10 +6,14 @@ import pytest
 from aiohttp import web
 from fakes import no_task_left, until
 
-from gateway.contracts import HttpRequest
+from gateway.contracts import HttpRequest, Route
+from gateway.events import ControlAnswered
 from gateway.runtime import control
 from gateway.runtime.call import AFTERWORK_S
 from gateway.runtime.control import PAUSE_S, carry_out
+from gateway.runtime.egress import Egress, Reach, unnoted
+from gateway.runtime.plugins import Generation, build_parts
+from gateway.settings import RegionSettings, RouteSettings, Settings
 
 
 class Carrier:
@@ -28,6 +32,17 @@ class Carrier:
             await self.release.wait()
             status = 200
         return web.Response(status=status, headers={"Location": "/elsewhere"} if status == 302 else {})
+
+
+async def carry(action: str, asked: HttpRequest, *, listed: str = "") -> ControlAnswered:
+    """Ask as a call does whose region lists the carrier."""
+    settings = Settings(regions={"eu": RegionSettings(carrier=(listed or asked.url,))})
+    generation = Generation(settings=settings, parts=build_parts(settings))
+    reach = Reach(
+        Route(RouteSettings(name="r", agent="a", allow_regions=("eu",)), (), ""), generation, unnoted
+    )
+    async with Egress() as egress:
+        return await carry_out(action, asked, egress, reach)
 
 
 @asynccontextmanager
@@ -74,7 +89,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_one_answer(status: int, succeeded: bool) -> None:
     """An answer decides at once: 2xx is done, so is what the adapter says is done already, anything else is not."""
     async with carrier(status) as there:
-        answered = await carry_out("hang_up", request(there.url))
+        answered = await carry("hang_up", request(there.url))
         assert (answered.action, answered.succeeded) == ("hang_up", succeeded)
         assert str(status) in answered.detail
         assert there.seen == [("POST", "Basic abc", b"Status=completed")]
@@ -84,7 +99,7 @@ async def test_one_answer(status: int, succeeded: bool) -> None:
 async def test_trouble_passes(status: int) -> None:
     """A carrier in trouble is asked again."""
     async with carrier(status, status, 200) as there:
-        assert (await carry_out("transfer", request(there.url))).succeeded
+        assert (await carry("transfer", request(there.url))).succeeded
         assert len(there.seen) == 3
 
 
@@ -92,7 +107,7 @@ async def test_trouble_passes(status: int) -> None:
 async def test_trouble_stays(status: int) -> None:
     """A carrier that stays in trouble is asked three times, and the answer says what it said."""
     async with carrier(status) as there:
-        answered = await carry_out("transfer", request(there.url))
+        answered = await carry("transfer", request(there.url))
         assert not answered.succeeded
         assert str(status) in answered.detail
         assert len(there.seen) == control.TRIES
@@ -100,9 +115,18 @@ async def test_trouble_stays(status: int) -> None:
 
 async def test_unreachable() -> None:
     """A carrier that cannot be reached is an answer too."""
-    answered = await carry_out("hang_up", request("http://127.0.0.1:1/"))
+    answered = await carry("hang_up", request("http://127.0.0.1:1/"))
     assert not answered.succeeded
     assert answered.detail
+
+
+async def test_a_carrier_outside_the_book_is_not_asked() -> None:
+    """It gets no connection, and the answer says what to add where."""
+    async with carrier(200) as there:
+        answered = await carry("transfer", request(there.url), listed="api.carrier.example")
+        assert not answered.succeeded
+        assert "is not in the book of eu for carrier; add it to carrier of the region" in answered.detail
+        assert not there.seen
 
 
 async def test_slow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +134,7 @@ async def test_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "REQUEST_S", 0.05)
     async with carrier(0) as there:
         async with asyncio.timeout(2):
-            answered = await carry_out("hang_up", request(there.url))
+            answered = await carry("hang_up", request(there.url))
         assert not answered.succeeded
         assert "did not answer within 0.05 s" in answered.detail
         assert len(there.seen) == control.TRIES
@@ -125,7 +149,7 @@ def test_bound() -> None:
 async def test_cancelled() -> None:
     """A request that is cancelled leaves nothing behind."""
     async with carrier(0) as there:
-        asking = asyncio.ensure_future(carry_out("hang_up", request(there.url)))
+        asking = asyncio.ensure_future(carry("hang_up", request(there.url)))
         await until(lambda: there.seen)
         asking.cancel()
         await asyncio.wait({asking})

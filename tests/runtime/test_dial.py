@@ -12,6 +12,7 @@ from gateway.audio import MULAW_8K
 from gateway.commands import OpenAgent
 from gateway.contracts import AgentCall, Dial, SessionMemory
 from gateway.events import CallInfo
+from gateway.runtime.book import book_of
 from gateway.runtime.dial import (
     FAILURES,
     REST_S,
@@ -23,8 +24,9 @@ from gateway.runtime.dial import (
     StrangerError,
     check_book,
 )
+from gateway.runtime.egress import Errand
 from gateway.runtime.legs import LegBounds
-from gateway.settings import BUILT_IN_REGIONS, AgentSettings, RegionSettings
+from gateway.settings import BUILT_IN_REGIONS, AgentSettings, RegionSettings, Settings
 
 US = RegionSettings(
     voice_agent="wss://agents.us.assemblyai.com/v1/ws",
@@ -193,7 +195,14 @@ def attempt(url: str = "", *, ready_s: float = 2.0, after_s: float = 0.0) -> Att
         memory=SessionMemory(),
     )
     plan = Dial(url, {"Authorization": "Bearer key"}, PlainCodec(), MULAW_8K) if url else fake_plan(call)
-    return Attempt(call, plan, MULAW_8K, ready_s, LegBounds(close_s=0.5))
+    return Attempt(
+        call,
+        plan,
+        MULAW_8K,
+        ready_s,
+        LegBounds(close_s=0.5),
+        Errand(book_of(call.region, Settings()), "agent"),
+    )
 
 
 class Provider:

@@ -1,0 +1,178 @@
+"""Tests of the one maker of connections: it dials what the book of its errand lists, and takes note of it."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from fakes import until
+from yarl import URL
+
+from gateway.contracts import Route
+from gateway.events import HostContacted
+from gateway.runtime.book import Book, book_of
+from gateway.runtime.egress import CONTACTS, Egress, Errand, NotListedError, Reach, on_errand
+from gateway.runtime.plugins import Generation, build_parts
+from gateway.settings import AgentSettings, RegionSettings, RouteSettings, Settings
+
+HOST = "agents.eu.test"
+
+
+class Listener:
+    """A server on one address of this machine, and how often it was dialled."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.dialled = 0
+        self.port = 0
+        self.answer: web.Response | None = None
+
+    async def handle(self, _request: web.Request) -> web.Response:
+        self.dialled += 1
+        return self.answer or web.Response(text="here")
+
+
+@asynccontextmanager
+async def listening(address: str, port: int = 0) -> AsyncIterator[Listener]:
+    there = Listener(address)
+    app = web.Application()
+    app.router.add_get("/", there.handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, address, port).start()
+    there.port = runner.addresses[0][1]
+    try:
+        yield there
+    finally:
+        await runner.cleanup()
+
+
+def book(*hosts: str, **addresses: Iterable[str]) -> Book:
+    pinned = {name.replace("_", "."): tuple(found) for name, found in addresses.items()}
+    return book_of(RegionSettings(voice_agent="ws://none", hosts=hosts, addresses=pinned), Settings(), "eu")
+
+
+async def test_a_pinned_host_is_dialled_at_its_address_and_noted() -> None:
+    """The name service is not asked: nobody but the book knows this name."""
+    noted: list[HostContacted] = []
+    async with listening("127.0.0.2") as there, Egress() as egress:
+        errand = Errand(book(f"{HOST}:{there.port}", agents_eu_test=["127.0.0.2"]), "tools", noted.append)
+        async with egress.request(errand, "GET", f"http://{HOST}:{there.port}/") as answer:
+            assert await answer.text() == "here"
+    assert noted == [HostContacted(HOST, "127.0.0.2", there.port, "tools", "eu")]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://{host}:{other}/", "http://localhost:{port}/", "http://127.0.0.2:{port}/"]
+)
+async def test_what_the_book_does_not_list_is_not_dialled(url: str) -> None:
+    """Neither another port, nor another name or number of the same host; the refusal is noted and says what to do."""
+    noted: list[HostContacted] = []
+    async with listening("127.0.0.2") as there, Egress() as egress:
+        errand = Errand(book(f"{HOST}:{there.port}", agents_eu_test=["127.0.0.2"]), "tools", noted.append)
+        asked = url.format(host=HOST, port=there.port, other=there.port + 1)
+        with pytest.raises(
+            NotListedError, match="is not in the book of eu for tools; add it to tools of the region"
+        ):
+            async with egress.request(errand, "GET", asked):
+                pass
+        assert there.dialled == 0
+    assert [(contact.refused, contact.region, contact.address) for contact in noted] == [(True, "", "")]
+
+
+async def test_an_address_is_dialled_only_as_the_answer_for_the_host_that_was_checked() -> None:
+    """Whatever stands between the check and the dial: a resolver of somebody else changes nothing."""
+    noted: list[HostContacted] = []
+    async with listening("127.0.0.3") as stranger, Egress() as egress:
+        errand = Errand(book(f"{HOST}:{stranger.port}", agents_eu_test=["127.0.0.2"]), "tools", noted.append)
+
+        async def rebound(host: str, port: int = 0, **_: Any) -> list[dict[str, Any]]:
+            found = {"hostname": host, "host": "127.0.0.3", "port": port, "family": socket.AF_INET}
+            return [{**found, "proto": 0, "flags": 0}]
+
+        client = egress._open_client()
+        assert isinstance(client.connector, aiohttp.TCPConnector)
+        client.connector._resolver.resolve = rebound  # type: ignore[method-assign, assignment]
+        with pytest.raises(aiohttp.ClientConnectorError, match="is no address of"):
+            async with egress.request(errand, "GET", f"http://{HOST}:{stranger.port}/"):
+                pass
+        assert stranger.dialled == 0
+    assert [(contact.address, contact.refused) for contact in noted] == [("127.0.0.3", True)]
+
+
+async def test_nothing_is_dialled_without_an_errand() -> None:
+    """The pool itself refuses who does not say for whom."""
+    async with listening("127.0.0.1") as there, Egress() as egress:
+        with pytest.raises(aiohttp.ClientError):
+            await egress._open_client().get(f"http://127.0.0.1:{there.port}/")
+        with pytest.raises(aiohttp.ClientError):
+            await egress._open_client().get(f"http://localhost:{there.port}/")
+        assert there.dialled == 0
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    """It could lead out of the region."""
+    async with listening("127.0.0.2") as there, Egress() as egress:
+        there.answer = web.Response(status=302, headers={"Location": "http://127.0.0.1/"})
+        errand = Errand(book(f"127.0.0.2:{there.port}"), "agent")
+        async with egress.request(errand, "GET", f"http://127.0.0.2:{there.port}/") as answer:
+            assert answer.status == 302
+        with pytest.raises(aiohttp.ClientError):
+            await egress.open_socket(errand, URL(f"ws://127.0.0.2:{there.port}/"))
+
+
+async def test_two_errands_at_once_do_not_take_each_others_host() -> None:
+    """Each dials its own address for one and the same name."""
+    async with listening("127.0.0.2") as here, listening("127.0.0.3", here.port) as there, Egress() as egress:
+
+        async def ask(address: str) -> str:
+            noted: list[HostContacted] = []
+            errand = Errand(book(f"{HOST}:{here.port}", agents_eu_test=[address]), "tools", noted.append)
+            async with egress.request(errand, "GET", f"http://{HOST}:{here.port}/"):
+                return noted[0].address
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(ask(f"127.0.0.{2 + number % 2}")) for number in range(20)]
+        assert [task.result() for task in tasks] == ["127.0.0.2", "127.0.0.3"] * 10
+        assert (here.dialled, there.dialled) == (10, 10)
+
+
+def reach_of(settings: Settings, route: RouteSettings, *agents: str) -> tuple[Reach, list[HostContacted]]:
+    noted: list[HostContacted] = []
+    generation = Generation(settings=settings, parts=build_parts(settings))
+    return Reach(Route(route, agents, ""), generation, noted.append), noted
+
+
+ABROAD = Settings(
+    agents={"here": AgentSettings(kind="voice_agent", region="eu"), "local": AgentSettings(kind="offline")},
+    regions={"eu": RegionSettings(tools=("crm.eu.test",)), "us": RegionSettings(tools=("crm.us.test",))},
+)
+
+
+async def test_a_call_may_reach_its_own_region_and_those_its_route_allows() -> None:
+    """The home region comes first; a contact says whose book lists the host."""
+    reach, _ = reach_of(ABROAD, RouteSettings(name="r", agent="here"), "local", "here")
+    assert reach.regions == ("eu",)
+    assert not reach.errand("tools").book.lists("tools", "crm.us.test", 443)
+    reach, _ = reach_of(ABROAD, RouteSettings(name="r", agent="here", allow_regions=("us",)), "here")
+    assert reach.regions == ("eu", "us")
+    shared = reach.errand("tools").book
+    assert shared.region_of("tools", "crm.us.test", 443) == "us"
+    assert shared.region_of("tools", "crm.eu.test", 443) == "eu"
+
+
+async def test_contacts_are_noted_from_every_thread_and_bounded() -> None:
+    """A tool that opens sockets without end fills no memory."""
+    reach, noted = reach_of(ABROAD, RouteSettings(name="r", agent="here"), "here")
+    errand = reach.errand("tools")
+    with on_errand(errand):
+        await asyncio.to_thread(errand.contacted, ("crm.eu.test", 443), "10.0.0.7")
+    await until(lambda: noted)
+    for _ in range(CONTACTS + 5):
+        errand.contacted(("crm.eu.test", 443), "10.0.0.7")
+    assert len(noted) == len(reach.contacts) == CONTACTS
+    assert noted[0] == HostContacted("crm.eu.test", "10.0.0.7", 443, "tools", "eu")
