@@ -7,9 +7,11 @@ that the gateway logs meanwhile is a finding too.
 import asyncio
 import logging
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, Literal
+from pathlib import Path
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -111,19 +113,28 @@ async def _try(run: Trial, check: Check, faults: list[str]) -> tuple[Verdict, st
         return "failed", f"the check was not done after {CHECK_S:g} s; expected that it takes a few"
     except Failed as failure:
         return "failed", f"{failure} (the gateway logged: {faults[0]})" if faults else str(failure)
-    except ExceptionGroup as group:
-        fault = _first(group)
-        return "failed", f"the speaker itself failed with {type(fault).__name__}: {fault}; mend it first"
+    except Exception as error:  # noqa: BLE001 - a speaker is code of others, and its faults are findings too
+        return "failed", _in_the_speaker(error)
     if faults:
         return "failed", f"the gateway logged a fault: {faults[0]}; expected none"
     return "passed", ""
 
 
-def _first(group: ExceptionGroup[Any]) -> Exception:
-    one: Exception = group
-    while isinstance(one, ExceptionGroup):
-        one = one.exceptions[0]
-    return one
+def _first(error: Exception) -> Exception:
+    """What a group of errors is about."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _in_the_speaker(error: Exception) -> str:
+    """A sentence about what a speaker raised, in a task or not."""
+    error = _first(error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    if isinstance(error, NotImplementedError):
+        return f"the speaker has no {place.name}(); write it, or name in its `lacks` what the dialect has not"
+    where = f"{Path(place.filename).name}:{place.lineno}"
+    return f"the speaker itself failed with {type(error).__name__}: {error} ({where}); mend it first"
 
 
 class _Faults(logging.Handler):
@@ -135,6 +146,7 @@ class _Faults(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         fault = record.exc_info[1] if record.exc_info else None
+        fault = _first(fault) if isinstance(fault, Exception) else None
         why = f"; {type(fault).__name__}: {fault}" if fault else ""
         self.sentences.append(f"{record.getMessage()}{why}")
 
