@@ -23,7 +23,7 @@ CONFIGURATION = """
 server: {{port: 0, admin_port: 0}}
 regions: {{near: {{voice_agent: "{provider}"}}}}
 agents:
-  here: {{kind: offline}}
+  here: {{kind: offline, tools: []}}
   near: {{kind: voice_agent, region: near, api_key: any, session: {{greeting: Hello.}}}}
 routes:
   - {{name: near, match: {{callee: [near]}}, agent: near, client_may: {may}}}
@@ -102,7 +102,7 @@ class Place:
     """A gateway, and the provider behind it."""
 
     def __init__(self, url: str, provider: Provider | None) -> None:
-        self._url = url.replace("http", "ws", 1)
+        self.url = url
         self._provider = provider
 
     @property
@@ -114,7 +114,9 @@ class Place:
     async def client(self, behind: str = "here") -> AsyncIterator[Wire]:
         """A client of the gateway's agent here or near, or of the provider itself."""
         at_provider = behind == "provider"
-        url = self.provider.url if at_provider else f"{self._url}/v1/ws?callee={behind}"
+        url = (
+            self.provider.url if at_provider else f"{self.url.replace('http', 'ws', 1)}/v1/ws?callee={behind}"
+        )
         async with connect(url, max_size=None, proxy=None, close_timeout=1) as socket:
             yield Wire(socket)
 

@@ -1,5 +1,8 @@
 """What passes through a gateway between a client of the Voice Agent API and its provider, and what outlives a socket."""
 
+import asyncio
+
+import aiohttp
 import pytest
 from api_wire import Message, Place, place
 from scripted_agent import Session, scripted_agent
@@ -206,3 +209,22 @@ async def test_a_session_is_gone_after_its_window_and_after_its_end() -> None:
                 error = await late.until("session.error")
                 assert error["code"] == "session_not_found"
                 assert await late.closed() == 1008
+
+
+@pytest.mark.slow
+async def test_the_longest_session_of_a_minted_token_is_kept_to() -> None:
+    """A session that began with a token of 60 seconds, the least there is, reads `session_expired` after them."""
+    query = "expires_in_seconds=60&max_session_duration_seconds=60"
+    async with place(more="limits: {silence_s: 300}") as here, aiohttp.ClientSession() as http:
+        async with http.get(f"{here.url}/v1/token?{query}") as answer:
+            token = (await answer.json())["token"]
+        async with asyncio.timeout(90), http.ws_connect(f"{here.url}/v1/ws?token={token}") as socket:
+            await socket.send_json({"type": "session.update", "session": {}})
+            seen = [message.json() async for message in socket]
+    ready = next(event for event in seen if event["type"] == "session.ready")
+    expired, ended = seen[-2:]
+    assert (expired["type"], expired["code"]) == ("session.error", "session_expired")
+    assert ended["type"] == "session.ended"
+    assert 59 < ended["session_duration_seconds"] < 63
+    assert abs(ready["expires_at"] - ended["timestamp"]) < 3
+    assert socket.close_code == 1008
