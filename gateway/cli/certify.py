@@ -54,8 +54,7 @@ def certify(
     """
     _check_names(only or [], as_json=json)
     far_end = _far_end(adapter, speaker, plugins, as_json=json)
-    console = Output()
-    with console.status(f"{adapter}: half a minute, please") as status:
+    with Output(stderr=True).status(f"{adapter}: half a minute, please") as status:
 
         def tell(finding: Finding) -> None:
             status.update(f"{adapter}: {finding.check} {finding.verdict}")
@@ -68,7 +67,7 @@ def certify(
     if json:
         print_json({"ok": found.is_clean, "adapter": adapter, "checks": msgspec.to_builtins(found.findings)})
     else:
-        _print(found, console)
+        _print(found, Output())
     if not found.is_clean:
         raise typer.Exit(1)
 

@@ -74,3 +74,30 @@ async def test_adapter_of_a_plugin_is_certified_with_the_speaker_that_is_named(t
     named = find_speaker("acme", f"{tmp_path / 'far_end.py'}:AcmeSpeaker")
     certificate = await certify("acme", named, plugins=str(tmp_path / "plugins.d"))
     assert [finding.sentence for finding in certificate.findings if finding.verdict == "failed"] == []
+
+
+def installed(folder: Path, target: str) -> None:
+    """Put a package into a folder whose entry point names the speaker of ``acme``."""
+    (folder / "acme_far_end.py").write_text(
+        "from gateway.certify import Speaker\n\nclass AcmeSpeaker(Speaker):\n    adapter = 'acme'\n"
+    )
+    (folder / "acme-1.0.dist-info").mkdir()
+    (folder / "acme-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n"
+    )
+    (folder / "acme-1.0.dist-info" / "entry_points.txt").write_text(f"[talkpath.speakers]\nacme = {target}\n")
+
+
+def test_package_brings_the_speaker_of_its_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry point of the adapter's name is found without being named."""
+    installed(tmp_path, "acme_far_end:AcmeSpeaker")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert find_speaker("acme").__name__ == "AcmeSpeaker"
+
+
+def test_broken_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A speaker that cannot be loaded is named with the reason."""
+    installed(tmp_path, "acme_far_end:Nobody")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(SpeakerError, match="the speaker acme_far_end:Nobody cannot be loaded"):
+        find_speaker("acme")

@@ -1,6 +1,8 @@
 """The command ``talkpath certify``."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +36,22 @@ def test_programs_get_a_document(capsys: pytest.CaptureFixture[str]) -> None:
         ("keys", "not applicable"),
         ("stop", "passed"),
     ]
+
+
+def test_failed_check_leaves_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An adapter in a folder that does not end calls is told what was seen, what is expected, and where it is written."""
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "new-carrier.md").read_text()
+    adapter, speaker = re.findall(r"```python runnable\n(.*?)```", page, re.DOTALL)
+    deaf = adapter.replace('return [CallerLeft("the stream is over")]', "return []")
+    assert deaf != adapter
+    (tmp_path / "acme.py").write_text(deaf)
+    (tmp_path / "_far_end.py").write_text(speaker)
+    named = f"{tmp_path / '_far_end.py'}:AcmeSpeaker"
+    assert run("acme", "--plugins", str(tmp_path), "--speaker", named, "--only", "stop") == 1
+    printed = capsys.readouterr().out
+    assert "stop: failed: the caller hung up, and 5 s later the agent was still in a session" in printed
+    assert "expected that it ends at once (contract 5)" in printed
+    assert "0 passed, 1 failed, 0 not applicable" in printed
 
 
 @pytest.mark.parametrize(
