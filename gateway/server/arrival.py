@@ -15,6 +15,7 @@ from msgspec import Struct
 from gateway.runtime.legs import LegBounds
 from gateway.runtime.wires import WebSocketWire, open_wire
 from gateway.server.manners import TOO_MANY, TOO_OFTEN, retry_after_s
+from gateway.server.threshold import wait_turn
 from gateway.settings import ServerSettings
 
 # A peer drops the connection when we pick a subprotocol that it did not offer; aiohttp picks from its offer only.
@@ -113,6 +114,7 @@ class Arrival:
             async with asyncio.timeout_at(by):
                 message = await self._wire.receive_little(STRANGER_BYTES)
         except TimeoutError:
+            await wait_turn(self.request)  # many may fall silent at the same moment
             return "nothing"
         if message is None:
             return "too_long" if self._wire.close_code == 1009 else "gone"

@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from gateway.server.turnstile import Turnstile
 from gateway.settings import ServerSettings
 
 RETRY_AFTER_S: Final = 5
@@ -27,6 +28,7 @@ class Threshold:
 
     def __init__(self, server: ServerSettings, refused: Counter[str]) -> None:
         self.head_s: Final = server.head_s
+        self.turnstile: Final = Turnstile()
         self._most: Final = server.sockets
         self._refused = refused
         self._strangers: OrderedDict[Connection, None] = OrderedDict()
@@ -60,6 +62,10 @@ class Threshold:
             del self._strangers[connection]
             self._known.add(connection)
 
+    def is_strange(self, connection: "Connection") -> bool:
+        """Whether nobody has shown a valid proof over a connection."""
+        return connection in self._strangers
+
     def count(self, reason: str) -> None:
         """Count a connection that is closed here."""
         self._refused[reason] += 1
@@ -72,6 +78,7 @@ class Connection(RequestHandler):
         super().__init__(manager, **options)
         self._threshold = threshold
         self._deadline: asyncio.TimerHandle | None = None
+        self._unheard = b""  # what waits for its turn
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for a request, where there is room."""
@@ -93,6 +100,31 @@ class Connection(RequestHandler):
         if self._deadline is not None:
             self._deadline.cancel()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come; of a stranger it may have to wait."""
+        turnstile = self._threshold.turnstile
+        if self._unheard:
+            self._unheard += data
+        elif not data or not self._threshold.is_strange(self) or turnstile.enter():
+            super().data_received(data)
+        else:
+            self._unheard = data
+            self._pause_transport_reading()
+            turnstile.wait(self._hear)
+
+    def _hear(self) -> None:
+        data, self._unheard = self._unheard, b""
+        if self.transport is None:
+            return  # gone meanwhile
+        if not (self._buffer_paused or self._reading_paused):
+            self._resume_transport_reading()
+        super().data_received(data)
+
+    async def wait_turn(self) -> None:
+        """Wait for a turn among strangers; somebody who has shown a proof need not."""
+        if self._threshold.is_strange(self):
+            await self._threshold.turnstile.wait_turn()
 
     def vouch(self) -> None:
         """Somebody has shown a valid proof here."""
@@ -141,6 +173,13 @@ def vouch_for(request: web.Request) -> None:
     connection = request.protocol
     if isinstance(connection, Connection):
         connection.vouch()
+
+
+async def wait_turn(request: web.Request) -> None:
+    """Wait until it is the turn of whoever sent a request, where it is a stranger of whom many may be dealt with at once."""
+    connection = request.protocol
+    if isinstance(connection, Connection):
+        await connection.wait_turn()
 
 
 def _say(transport: asyncio.BaseTransport, status: str, text: str, more: str = "") -> None:

@@ -92,10 +92,12 @@ async def test_a_body_that_is_not_what_it_says_is_refused(tmp_path: Path) -> Non
 async def test_nothing_is_unpacked(tmp_path: Path, path: str, coding: str) -> None:
     """A small body that unpacks to sixty megabytes is refused in a sentence, and costs no more than any other."""
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Encoding: {coding}\r\nContent-Length: {len(BOMB)}\r\n\r\n"
-    await answers(tmp_path, head.encode())  # what is done once is done
-    began = time.thread_time()
-    (answer,) = await answers(tmp_path, head.encode() + BOMB)
-    assert time.thread_time() - began < UNPACKING_S
+    spent = []
+    for body in (b"x" * len(BOMB), b"x" * len(BOMB), BOMB):  # what is done once is done the first time
+        began = time.thread_time()
+        (answer,) = await answers(tmp_path, head.encode() + body)
+        spent.append(time.thread_time() - began)
+    assert spent[2] - spent[1] < UNPACKING_S
     assert b" 415 " in answer
 
 

@@ -1,0 +1,57 @@
+"""Lets a few strangers be heard in each turn of the loop, so that hundreds at once do not take the turns of calls.
+
+What a stranger's connection brings is parsed and answered in tenths of a millisecond, but of all connections that are
+readable at the same moment one after the other, before any call is looked at. Owns how many of them that are, and in
+which order the others follow. Refuses to drop anything, and to know who is a stranger (`threshold`).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+PER_TURN: Final = 4
+"""Strangers that are heard before others have their turns: a millisecond."""
+
+
+class Turnstile:
+    """The way of all strangers of one port."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._left = PER_TURN
+        self._turning = False
+
+    def enter(self) -> bool:
+        """Take one of this turn's places; False when there is none, and `wait` must be asked for one."""
+        self._begin()
+        if self._waiting or not self._left:
+            return False
+        self._left -= 1
+        return True
+
+    def wait(self, go_on: Callable[[], None]) -> None:
+        """Have ``go_on`` called in its turn, behind those who came before."""
+        self._waiting.append(go_on)
+        self._begin()
+
+    async def wait_turn(self) -> None:
+        """Wait for a place, in turn."""
+        if not self.enter():
+            turn = asyncio.Event()
+            self.wait(turn.set)
+            await turn.wait()
+
+    def _begin(self) -> None:
+        if not self._turning:
+            self._turning = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._left = PER_TURN
+        while self._waiting and self._left:
+            self._left -= 1
+            self._waiting.popleft()()
+        self._turning = False
+        if self._left < PER_TURN:
+            self._begin()
