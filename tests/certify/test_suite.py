@@ -1,20 +1,23 @@
 """The suite itself: what it does with speakers that are wrong, machines that are busy, and gateways that break."""
 
 import asyncio
+import json
 
 import msgspec
 import pytest
 import wires
 
 from gateway.adapters.pcm import PcmCodec
-from gateway.certify import Check, Message, certify, suite
+from gateway.adapters.vonage import VonageCodec
+from gateway.certify import Check, Message, Speaker, certify, suite
 from gateway.certify.speakers.pcm import PcmSpeaker
+from gateway.certify.speakers.vonage import VonageSpeaker
 from gateway.certify.trial import Failed, NotApplicable, Trial
 from gateway.commands import Clear, Command
-from gateway.events import Event
+from gateway.events import CallStarted, Event
 
 
-async def found(speaker: type[PcmSpeaker], check: str, adapter: object = "pcm") -> tuple[str, str]:
+async def found(speaker: type[Speaker], check: str, adapter: object = "pcm") -> tuple[str, str]:
     """What came of one check."""
     certificate = await certify(adapter, speaker, only=[check], tries=1)  # type: ignore[arg-type]
     (finding,) = certificate.findings
@@ -61,6 +64,23 @@ class Breaks(PcmCodec):
 class CannotClear(PcmCodec):
     def encode(self, command: Command) -> list[Message]:
         return [] if isinstance(command, Clear) else super().encode(command)
+
+
+class KeepsTheToken(VonageCodec):
+    def decode(self, message: Message) -> list[Event]:
+        events = super().decode(message)
+        if events and isinstance(started := events[0], CallStarted):
+            given = {"token": json.loads(message)["token"]}
+            return [CallStarted(msgspec.structs.replace(started.info, parameters=given))]
+        return events
+
+
+async def test_proof_among_the_facts_of_a_call_is_found() -> None:
+    """A one-time token that a codec passes on would reach logs and tools."""
+    careless = msgspec.structs.replace(wires.adapters()["vonage"], codec=KeepsTheToken)
+    verdict, sentence = await found(VonageSpeaker, "once", careless)
+    assert verdict == "failed"
+    assert "is among the facts of the call" in sentence
 
 
 async def test_fault_that_the_gateway_logs_is_told() -> None:

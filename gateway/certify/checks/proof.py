@@ -3,6 +3,7 @@
 import asyncio
 import time
 from typing import Final
+from urllib.parse import parse_qsl, urlsplit
 
 from gateway.certify.checks.check import Check, agent_hears
 from gateway.certify.line import Line, open_line
@@ -12,6 +13,8 @@ from gateway.simulate.media_socket import SocketError
 from gateway.simulate.webhook import WebhookError
 
 REFUSED_WITHIN_S: Final = 4.0
+LEAST_PROOF: Final = 16
+"""Letters that a proof has at least; what is shorter is a name."""
 AS_IF_LET_IN: Final = (None, 1000, 1001, 1005, 1006, 1011)
 """Close codes that refuse nobody."""
 
@@ -40,6 +43,22 @@ async def proof_is_good_once(trial: Trial) -> None:
                 "a second socket with a proof that was used took the first one's place; expected that it cannot"
             )
         await agent_hears(call, seed=11, ms=200)
+        facts = repr(call.story.info)
+        if any(proof in facts for proof in _proofs(call.way)):
+            raise Failed(
+                "the proof that was used is among the facts of the call, where logs and tools see it; expected not"
+            )
+
+
+def _proofs(way: Way) -> list[str]:
+    """What opened a socket: a token in its path or query, a header."""
+    parts = urlsplit(way.url)
+    given = [
+        parts.path.rpartition("/")[2],
+        *(value for _, value in parse_qsl(parts.query)),
+        *way.headers.values(),
+    ]
+    return [proof for one in given if len(proof := one.removeprefix("Bearer ")) >= LEAST_PROOF]
 
 
 async def _refused(trial: Trial, speaker: Speaker, way: Way, what: str) -> None:
@@ -77,6 +96,9 @@ CHECKS: Final = (
         no_proof_no_audio,
     ),
     Check(
-        "once", "A proof that is good once does not let a second socket in.", "contract 3", proof_is_good_once
+        "once",
+        "A proof that is good once does not let a second socket in, and is not kept.",
+        "contract 3",
+        proof_is_good_once,
     ),
 )
