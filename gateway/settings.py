@@ -77,6 +77,8 @@ class ServerSettings(Section, frozen=True, kw_only=True):
     """How long a new media socket may say nothing."""
     message_bytes: Annotated[int, Meta(ge=65_536, le=16_777_216)] = 1_048_576
     """Largest message that a media socket may send."""
+    audio_ahead_s: Annotated[float, Meta(ge=1, le=600)] = 30
+    """How far a caller's sound may run ahead of the clock; what is further ahead stays unread until its time has come."""
     close_s: Seconds = 5
     """How long a connection may take to close."""
     wire_errors: Count = 10

@@ -122,7 +122,9 @@ class WireLeg:
     async def next_event(self) -> AnyEvent:
         """Wait for an event; raises StopAsyncIteration when the connection has ended."""
         while not self._read:
-            if self._pieces:
+            if pause_s := self._pause_s():
+                await asyncio.sleep(pause_s)
+            elif self._pieces:
                 await asyncio.sleep(0)  # a long message is more than a moment's work: others come in between
                 self._hear(self._pieces.popleft())
             elif self._over:
@@ -150,6 +152,10 @@ class WireLeg:
         if getattr(self.codec, "ended", False):  # nothing more will come, whoever closes
             await self._shut(1000, "")
             self._end_reading()
+
+    def _pause_s(self) -> float:
+        """How long to leave the connection unread, for legs that bound what they take."""
+        return 0.0
 
     def _hear(self, event: Event) -> None:
         self._read.extend(self._sound.events(event) if self._sound else (event,))  # type: ignore[arg-type]

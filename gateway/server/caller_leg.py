@@ -1,11 +1,12 @@
 """A caller's socket as a leg, with a threshold before its first event.
 
-Owns the patience with a socket that opens and says nothing (no runner is woken and no agent opened for it), and,
-where no token was spent, the check that the stream is new. Refuses everything after the first event: from then on
+Owns the patience with a socket that opens and says nothing (no runner is woken and no agent opened for it), how much
+faster than time its sound may come, and, where no token was spent, the check that the stream is new. Refuses everything after the first event: from then on
 the leg is the runner's business.
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
@@ -14,8 +15,9 @@ from aiohttp import web
 
 from gateway.audio import AudioFormat, Converter
 from gateway.contracts import Codec
-from gateway.events import AnyEvent, CallerAudio, Event
+from gateway.events import AnyEvent, CallerAudio, CallStarted, Event
 from gateway.runtime.legs import LegBounds
+from gateway.runtime.sound_share import SoundShare
 from gateway.runtime.watched_leg import WatchedLeg
 from gateway.runtime.wires import WebSocketWire
 from gateway.settings import ServerSettings
@@ -54,6 +56,10 @@ class CallerLeg(WatchedLeg):
         self._converter: Converter | None = None
         # The first event of such a dialect is ours, not a message of the peer.
         self._unheard = hasattr(codec, "opening")
+        self._share = SoundShare(server.audio_ahead_s, asyncio.get_running_loop().time())
+        self._bytes_ms = math.inf  # until the format of the call's sound is known
+        for event in self._read:
+            self._learn_format(event)
         self._limit_s = server.first_message_s
         self._until = until or asyncio.get_running_loop().time() + self._limit_s
         self._is_welcome = is_welcome
@@ -108,17 +114,31 @@ class CallerLeg(WatchedLeg):
     async def _shut(self, code: int, reason: str, until: float | None = None) -> None:
         await super()._shut(getattr(self.codec, "close_code", None) or code, reason, until)
 
+    def _pause_s(self) -> float:
+        return self._share.pause_s(self._loop.time())
+
     def _hear(self, event: Event) -> None:
-        if isinstance(event, CallerAudio) and (heard := self._converted(event.audio)) is not None:
-            if heard:
-                super()._hear(msgspec.structs.replace(event, audio=heard))
-            return
+        if isinstance(event, CallerAudio):
+            heard = self._converted(event.audio)
+            if heard is not None:
+                event = msgspec.structs.replace(event, audio=heard)
+            self._share.hear(len(event.audio) / self._bytes_ms)
+            if heard == b"":
+                return  # the filter holds it
+        else:
+            self._learn_format(event)
         super()._hear(event)
+
+    def _learn_format(self, event: object) -> None:
+        if isinstance(event, CallStarted):
+            self._bytes_ms = event.info.audio.bytes_per_ms
 
     def _converted(self, audio: bytes) -> bytes | None:
         """The caller's sound in the call's format, where its own is another one; None where it is the same."""
         hears: AudioFormat | None = getattr(self.codec, "hears", None)
         speaks: AudioFormat | None = getattr(self.codec, "speaks", None)
+        if speaks is not None:
+            self._bytes_ms = speaks.bytes_per_ms  # of a call that goes on, nothing says so anew
         if hears is None or speaks is None or hears == speaks:
             return None
         if self._converter is None:
