@@ -20,7 +20,7 @@ import gateway
 from gateway.audio import PCM_24K, write_wav
 
 CLIENTS = Path(gateway.__file__).parent.parent / "examples" / "clients"
-KEY = "a-gateway-key"
+KEY = "a-gateway-key-of-these-tests"
 ORIGIN = "https://www.example.com"
 PROMPT = "a prompt that is nobody's business"
 STORED = "agent_0f3c"
