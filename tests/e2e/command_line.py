@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -77,9 +77,10 @@ def environment(runtime_folder: Path, more: Mapping[str, str] | None = None) -> 
 
 
 async def _start(
-    *arguments: str, folder: Path, runtime_folder: Path, err: int | None = None
+    *arguments: str, folder: Path, runtime_folder: Path, err: int | None = None, under: Sequence[str] = ()
 ) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
+        *under,
         sys.executable,
         "-m",
         "gateway",
@@ -116,19 +117,22 @@ async def agent_process(folder: Path, *options: str) -> AsyncIterator[AgentProce
 
 @asynccontextmanager
 async def gateway_process(
-    folder: Path, *options: str, runtime_folder: Path | None = None
+    folder: Path, *options: str, runtime_folder: Path | None = None, under: Sequence[str] = ()
 ) -> AsyncIterator[GatewayProcess]:
-    """Run `talkpath serve` on free ports until the end of the context."""
+    """Run `talkpath serve` on free ports until the end of the context; ``under`` is a command that runs it."""
     arguments = ("serve", "--port", "0", "--admin-port", "0", *options)
-    async with _listening(*arguments, folder=folder, runtime_folder=runtime_folder) as (process, line):
+    async with _listening(*arguments, folder=folder, runtime_folder=runtime_folder, under=under) as (
+        process,
+        line,
+    ):
         yield GatewayProcess(process, line)
 
 
 @asynccontextmanager
 async def _listening(
-    *arguments: str, folder: Path, runtime_folder: Path | None = None
+    *arguments: str, folder: Path, runtime_folder: Path | None = None, under: Sequence[str] = ()
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    process = await _start(*arguments, folder=folder, runtime_folder=runtime_folder or folder)
+    process = await _start(*arguments, folder=folder, runtime_folder=runtime_folder or folder, under=under)
     assert process.stdout is not None
     try:
         async with asyncio.timeout(LISTENS_WITHIN_S):
