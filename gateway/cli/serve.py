@@ -62,8 +62,8 @@ def _run(generation: Generation) -> None:
     # Imported late: `talkpath --help` does not need a web server.
     import asyncio  # noqa: PLC0415
 
-    import uvloop  # noqa: PLC0415
-
+    from gateway.runtime.book import joined_book  # noqa: PLC0415
+    from gateway.runtime.guard import Loop, guarding  # noqa: PLC0415
     from gateway.server.listening import Bound, listen  # noqa: PLC0415
     from gateway.server.opening import missing_hearing  # noqa: PLC0415
 
@@ -79,7 +79,11 @@ def _run(generation: Generation) -> None:
             out.print(sentence, soft_wrap=True)
         _spare_the_collector()
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    settings = generation.settings
+    with (
+        guarding(joined_book(settings), strict=settings.server.egress == "strict"),
+        asyncio.Runner(loop_factory=Loop) as runner,
+    ):
         runner.run(listen(generation, say))
 
 
