@@ -1,6 +1,7 @@
 """``talkpath certify``: the suite that every adapter must pass, run against an installed one."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -20,8 +21,10 @@ from gateway.certify import (
 from gateway.certify import (
     certify as run_suite,
 )
+from gateway.certify.vectors import first_difference, lines
 from gateway.cli.printing import Output
 from gateway.cli.refusing import print_json, refuse
+from gateway.contracts import Adapter
 from gateway.errors import ConfigError, PluginError
 from gateway.runtime.plugins import Plugins
 from gateway.settings import PluginsSettings, Settings
@@ -43,6 +46,12 @@ def certify(
         list[str] | None,
         typer.Option(help="A check to run alone, may be repeated; else all.", show_default=False),
     ] = None,
+    vectors: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A file of vectors that its codec must keep too, may be repeated.", show_default=False
+        ),
+    ] = None,
     *,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:
@@ -53,23 +62,36 @@ def certify(
     Example: talkpath certify twilio
     """
     _check_names(only or [], as_json=json)
-    far_end = _far_end(adapter, speaker, plugins, as_json=json)
-    with Output(stderr=True).status(f"{adapter}: half a minute, please") as status:
-
-        def tell(finding: Finding) -> None:
-            status.update(f"{adapter}: {finding.check} {finding.verdict}")
-
-        folder = str(plugins.resolve()) if plugins else ""
-        try:
-            found = asyncio.run(run_suite(adapter, far_end, only=only or [], plugins=folder, tell=tell))
-        except (ConfigError, PluginError) as error:
-            refuse("certify", f"the adapter {adapter} cannot be tried: {error}", as_json=json)
+    installed = _installed(adapter, plugins, as_json=json)
+    try:
+        far_end = find_speaker(adapter, speaker)
+    except SpeakerError as error:
+        refuse("certify", str(error), as_json=json)
+    findings = [_vectors(installed, path, as_json=json) for path in vectors or []]
+    found = _run(adapter, far_end, only or [], plugins, as_json=json)
+    found = msgspec.structs.replace(found, findings=(*found.findings, *findings))
     if json:
         print_json({"ok": found.is_clean, "adapter": adapter, "checks": msgspec.to_builtins(found.findings)})
     else:
         _print(found, Output())
     if not found.is_clean:
         raise typer.Exit(1)
+
+
+def _run(
+    adapter: str, far_end: type[Speaker], only: list[str], plugins: Path | None, *, as_json: bool
+) -> Certificate:
+    """Run the suite, and show on the terminal how far it is."""
+    folder = str(plugins.resolve()) if plugins else ""
+    with Output(stderr=True).status(f"{adapter}: half a minute, please") as status:
+
+        def tell(finding: Finding) -> None:
+            status.update(f"{adapter}: {finding.check} {finding.verdict}")
+
+        try:
+            return asyncio.run(run_suite(adapter, far_end, only=only, plugins=folder, tell=tell))
+        except (ConfigError, PluginError) as error:
+            refuse("certify", f"the adapter {adapter} cannot be tried: {error}", as_json=as_json)
 
 
 def _check_names(only: list[str], *, as_json: bool) -> None:
@@ -79,21 +101,32 @@ def _check_names(only: list[str], *, as_json: bool) -> None:
             refuse("certify", f"--only {name} is no check; there are {', '.join(known)}", as_json=as_json)
 
 
-def _far_end(adapter: str, named: str, plugins: Path | None, *, as_json: bool) -> type[Speaker]:
-    """The speaker of an adapter that there is."""
+def _installed(name: str, plugins: Path | None, *, as_json: bool) -> Adapter:
+    """The adapter of that name."""
     if plugins is not None and not plugins.is_dir():
         refuse("certify", f"--plugins {plugins} is no folder; name one that there is", as_json=as_json)
     try:
         there = Plugins(PluginsSettings(folder=str(plugins or ""))).adapters(Settings())
-        if adapter not in there:
-            refuse(
-                "certify",
-                f"there is no adapter {adapter}; there are {', '.join(sorted(there))}",
-                as_json=as_json,
-            )
-        return find_speaker(adapter, named)
-    except (PluginError, SpeakerError) as error:
+    except PluginError as error:
         refuse("certify", str(error), as_json=as_json)
+    if name not in there:
+        refuse(
+            "certify", f"there is no adapter {name}; there are {', '.join(sorted(there))}", as_json=as_json
+        )
+    return there[name]
+
+
+def _vectors(adapter: Adapter, path: Path, *, as_json: bool) -> Finding:
+    """Try a file of vectors."""
+    began = time.monotonic()
+    try:
+        written = lines(path)
+    except (OSError, ValueError) as error:
+        refuse("certify", f"--vectors {path} cannot be read: {error}", as_json=as_json)
+    wrong = first_difference(adapter, written)
+    seconds = round(time.monotonic() - began, 2)
+    asks = f"The codec keeps the {len(written)} lines of vectors."
+    return Finding("vectors", asks, "failed" if wrong else "passed", wrong, str(path), seconds)
 
 
 def _print(found: Certificate, console: Output) -> None:

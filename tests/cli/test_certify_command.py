@@ -38,6 +38,54 @@ def test_programs_get_a_document(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+def test_vectors_are_tried_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """A file of vectors is a line of the report, and the first line that is not kept says how it differs."""
+    files = sorted((Path(__file__).parents[1] / "vectors" / "pcm").glob("*.jsonl"))
+    given = [word for path in files for word in ("--vectors", str(path))]
+    assert run("pcm", "--only", "keys", *given) == 0
+    assert f"{len(files)} passed, 0 failed, 1 not applicable" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ({"command": {"type": "clear"}, "wire": []}, "was said; expected []"),
+        ({"wire": "hello", "events": []}, "WireError: text messages are JSON objects"),
+        ({"wire": {"type": "session.end"}, "error": "luck"}, "expected a refusal with 'luck'"),
+        ({"wire": "hello", "error": "luck"}, "expected one line with 'luck'"),
+        ({"opening": []}, "expected []"),
+        ({"setup": {}, "error": "luck"}, "the connection was taken; expected a refusal with 'luck'"),
+        (
+            {"setup": {"upgrade": {"query": {"encoding": "x"}}}, "error": "luck"},
+            "expected one line with 'luck'",
+        ),
+        ({"luck": 1}, "nobody knows what a line with ['luck'] means"),
+    ],
+)
+def test_vector_that_is_not_kept_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: dict[str, object], sentence: str
+) -> None:
+    """What was found and what is expected stands behind the line's number and note."""
+    path = tmp_path / "call.jsonl"
+    path.write_text('{"note": "page 3"}\n' + json.dumps({"note": "page 4", **line}))
+    assert run("pcm", "--only", "keys", "--vectors", str(path), "--json") == 1
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert checks[1]["sentence"].startswith("vector 2 (page 4): ")
+    assert sentence in checks[1]["sentence"]
+
+
+@pytest.mark.parametrize("text", [None, "hello"])
+def test_vectors_that_cannot_be_read_leave_with_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None
+) -> None:
+    """A file that is not there, or no JSON, is wrong usage."""
+    path = tmp_path / "call.jsonl"
+    if text is not None:
+        path.write_text(text)
+    assert run("pcm", "--vectors", str(path)) == 2
+    assert "cannot be read: " in capsys.readouterr().err
+
+
 def test_failed_check_leaves_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An adapter in a folder that does not end calls is told what was seen, what is expected, and where it is written."""
     page = (Path(__file__).parents[2] / "docs" / "howto" / "new-carrier.md").read_text()
