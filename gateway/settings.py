@@ -245,7 +245,7 @@ class AddressLimits(Section, frozen=True, kw_only=True):
     What carriers have signed, and what comes with a gateway key, does not count.
     """
 
-    upgrades: Count = 120
+    upgrades: Count = 300
     """Media sockets, of clients with a minted token and of those who show no proof; more get 429."""
     requests: Count = 600
     """Other requests: pages, wrong addresses, webhooks and requests for tokens without proof; more get 429."""

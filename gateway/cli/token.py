@@ -19,6 +19,7 @@ from gateway.simulate.address import EXAMPLE, gateway_address
 
 KEY_VARIABLE: Final = "TALKPATH_KEY"
 ANSWER_S: Final = 10.0
+TOO_MANY: Final = 429
 
 Url = Annotated[
     str, typer.Argument(help="The gateway; else server.public_url or server.port of the configuration.")
@@ -129,5 +130,7 @@ def _why(status: int, answer: dict[str, Any], address: str) -> str:
         return (
             "the gateway wants a key; give --key, set TALKPATH_KEY, or name the gateway's file with --config"
         )
+    if status == TOO_MANY:
+        return f"{origin} answered 429: it was asked too often; try again in a minute"
     told = detail if isinstance(detail, str) else "no reason given"
     return f"{origin} answered {status}: {told}"

@@ -20,6 +20,7 @@ def notes(settings: Settings) -> list[str]:
         *_unserved(settings),
         *_unproven(settings),
         *_unsafe(settings),
+        *_one_address(settings),
         *_not_adaptive(settings),
         *_without_effect(settings),
     ]
@@ -84,6 +85,15 @@ def _unsafe(settings: Settings) -> Iterator[str]:
         yield (
             f"server.public_url: begins with http://, so {' and '.join(carriers)} would be sent to a media socket at "
             "ws://, and carriers open wss:// only; write https://"
+        )
+
+
+def _one_address(settings: Settings) -> Iterator[str]:
+    """TLS ends before us, so behind a public address over TLS there is always something whose address is everybody's."""
+    if settings.server.public_url.startswith("https://") and not settings.server.trusted_proxies:
+        yield (
+            "server.trusted_proxies: is empty, so all who come through what stands in front of this gateway count as one "
+            "address for limits.per_address; name its network, such as [10.0.0.0/8], if it writes X-Forwarded-For"
         )
 
 

@@ -17,6 +17,8 @@ from gateway.server.turnstile import Turnstile
 from gateway.settings import ServerSettings
 
 RETRY_AFTER_S: Final = 5
+LATE_S: Final = 1.0
+"""After which it is looked once more whether a head has come that waited for its turn."""
 _HEAD: Final = (
     "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {size}\r\n"
     "{more}Connection: close\r\n\r\n{text}"
@@ -140,6 +142,9 @@ class Connection(RequestHandler):
     def _give_up(self) -> None:
         """Close a connection that has not sent the whole head of a request in time."""
         if self._request_count or self.transport is None:
+            return
+        if self._unheard:  # it has come, and it is we who are late
+            self._deadline = self._loop.call_later(LATE_S, self._give_up)
             return
         self._threshold.count("head_late")
         sentence = f"The head of a request did not come within {self._threshold.head_s:g} s.\n"

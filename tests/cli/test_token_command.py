@@ -8,7 +8,7 @@ import pytest
 from api_client import ApiHouse, api_house
 
 from gateway import cli
-from gateway.settings import AccessSettings, KeySettings, Secret
+from gateway.settings import AccessSettings, KeyLimits, KeySettings, Secret
 
 KEYS = AccessSettings(
     keys=(
@@ -75,6 +75,15 @@ async def test_the_key_comes_from_the_environment_or_the_configuration(
         code, _, err = await typed(capsys, house.url)
         assert code == 1
         assert "403" in err
+
+
+async def test_who_asks_too_often_is_told_to_wait(capsys: pytest.CaptureFixture[str]) -> None:
+    """A key that has minted all that it may in a minute is told so, and when to come again."""
+    limits = {"per_key": KeyLimits(tokens=1)}
+    async with api_house(access=KEYS, limits=limits) as house:
+        assert (await typed(capsys, house.url, "--key", "the-key-of-a-backend"))[0] == 0
+        code, _, err = await typed(capsys, house.url, "--key", "the-key-of-a-backend")
+        assert (code, "asked too often; try again in a minute" in err) == (1, True)
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,8 @@ def test_an_origin_that_carriers_cannot_use_is_named() -> None:
         ("https://voice.example.com", twilio, False),
         ("http://voice.example.com", {"pcm": AdapterSettings()}, False),
     ):
-        found = places(Settings(server=ServerSettings(public_url=url), adapters=adapters))
+        server = ServerSettings(public_url=url, trusted_proxies=("10.0.0.0/8",))
+        found = places(Settings(server=server, adapters=adapters))
         assert found == (["server.public_url"] if named else [])
 
 
@@ -115,3 +116,18 @@ def test_a_route_for_an_adapter_that_is_not_served_is_named() -> None:
     """An adapter without a section brings no calls."""
     route = RouteSettings(name="r", agent="a", match=MatchSettings(adapter=("twilio",)))
     assert places(Settings(routes=(route,))) == ["routes[0].match.adapter"]
+
+
+@pytest.mark.parametrize(
+    ("server", "places_named"),
+    [
+        (ServerSettings(public_url="https://voice.example.com"), ["server.trusted_proxies"]),
+        (ServerSettings(public_url="https://voice.example.com", trusted_proxies=("10.0.0.0/8",)), []),
+        (ServerSettings(), []),
+    ],
+)
+def test_a_proxy_that_is_not_named_makes_one_address_of_all(
+    server: ServerSettings, places_named: list[str]
+) -> None:
+    """Behind a public address over TLS stands a proxy; where none is named, whoever starts the gateway is told."""
+    assert places(Settings(server=server)) == places_named
