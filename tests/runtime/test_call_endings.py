@@ -30,8 +30,10 @@ async def carrier(status: int = 200) -> AsyncIterator[tuple[Street, list[str]]]:
         await web.TCPSite(server, "127.0.0.1", 0).start()
         rest = f"http://127.0.0.1:{server.addresses[0][1]}"
         settings = TwilioSettings(account_sid="AC1", auth_token=(Secret("1"),), rest=rest)
+        street = Street(adapters={"twilio": settings}, limits={"goodbye_s": 1.0})
         try:
-            yield Street(adapters={"twilio": settings}, limits={"goodbye_s": 1.0}), asked
+            async with street.dialler:
+                yield street, asked
         finally:
             await server.cleanup()
 
