@@ -21,6 +21,7 @@ from gateway.contracts import AgentCall, AgentKind, Codec, Local, ObserverKind, 
 from gateway.events import AnyEvent, CallerPressed, Event
 from gateway.runtime.call import CallRunner
 from gateway.runtime.dial import Dialler
+from gateway.runtime.ears import Hear
 from gateway.runtime.house import House
 from gateway.runtime.legs import LegBounds, WireLeg
 from gateway.runtime.plugins import Generation, build_parts
@@ -122,6 +123,7 @@ class MemoryWire:
         self.is_clogged = False
         self.is_broken = False
         self._answers_close = answers_close
+        self.hear: Hear | None = None
         self._incoming: deque[str | bytes] = deque()
         self._changed = asyncio.Event()
         self._is_gone = False

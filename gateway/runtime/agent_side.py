@@ -1,6 +1,7 @@
 """One connection to an agent: opened, listened to, and ended so that nobody pays for a dead socket."""
 
 import asyncio
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -91,6 +92,7 @@ class AgentSide:
         try:
             async with asyncio.timeout_at(self._until) as patience:
                 self._listening = patience
+                leg.take = partial(inbox.take, source=self)
                 try:
                     async for event in leg:
                         if not self.dismissed:

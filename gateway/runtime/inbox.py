@@ -61,6 +61,17 @@ class Inbox:
             await self._room.wait()
         self.put_now(event, source)
 
+    def take(self, event: AnyEvent, source: Source | None = None) -> bool:
+        """Take an event of a side that cannot wait; False when it must. A fault of ours ends the call, as any does."""
+        if self._events or self._closed or (source is not None and source.dismissed):
+            return False
+        try:
+            return self._at_once(event)
+        except Exception as fault:
+            if not self.fail(fault):
+                raise
+            return True
+
     def put_now(self, event: AnyEvent, source: Source | None = None) -> None:
         """Append an event of the house."""
         if not self._closed:

@@ -6,46 +6,30 @@ what a lost connection means is the machine's.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, Final, Self
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
 
 import aiohttp
-import msgspec
 from aiohttp import web
 
 from gateway.commands import Clear, Command, Mark, Play, SendAudio
 from gateway.contracts import Codec
 from gateway.errors import WireError
-from gateway.events import AnyEvent, CallerAudio, Event, ReplyAudio
+from gateway.events import AnyEvent, CallerLeft, CallStarted, Event
 from gateway.runtime.agent_sound import AgentSound
 from gateway.runtime.bell import Bell
+from gateway.runtime.leg_bounds import LegBounds
+from gateway.runtime.pieces import PIECE_BYTES, cut_up
+from gateway.runtime.reading import Reading
 from gateway.runtime.wires import LocalSession, LocalWire, WebSocketWire, Wire, open_wire
 
 __all__ = ["LegBounds", "LocalSession", "LocalWire", "WebSocketLeg", "WebSocketWire", "Wire", "WireLeg"]
 
-PIECE_BYTES: Final = 8192
-"""Sound that is worked on without giving other calls a turn."""
 MESSAGE_MS: Final = 200.0
 """Most audio in one message to an agent (reference: Voice Agent API, 1.2)."""
+_BEGIN_OR_END: Final = frozenset({CallStarted, CallerLeft})
 UNREADABLE_CODE: Final = 1008
 """Close code for a peer that sends what its dialect does not know."""
-
-
-class LegBounds(msgspec.Struct, frozen=True):
-    """What a connection may cost."""
-
-    wire_errors: int = 10
-    """Unreadable messages in a row after which it is closed."""
-    messages_s: float = 1000.0
-    """Messages a second that are read of it, a longer one counting as several; what comes faster waits unread."""
-    send_s: float = 10.0
-    """How long the peer may take to read what was posted, before it counts as gone."""
-    close_s: float = 5.0
-    """How long flushing and closing may take together."""
-    audio_s: float | None = None
-    """Seconds of `SendAudio` that may wait; older audio is dropped. None drops nothing."""
-    first_message_s: float | None = None
-    """How long a new connection may say nothing."""
 
 
 class WireLeg:
@@ -76,6 +60,13 @@ class WireLeg:
         self._heard = self._bounds.first_message_s is None
         self._over = False
         self._errors_in_a_row = 0
+        self._decoded: list[Event] | Exception | None = (
+            None  # what the next message means, where that is known
+        )
+        self.take: Callable[[AnyEvent], bool] | None = None
+        """Takes an event where it is heard, save a call's first and last; False leaves it to who reads. Never raises."""
+        self._is_awaited = False  # somebody waits for the next event for a limited time: it must reach them
+        wire.hear = self._hear_at_once
         # Writing
         self._outbox: deque[tuple[float, Command]] = deque()
         self._waiting_bytes = 0
@@ -117,7 +108,7 @@ class WireLeg:
 
     def __aiter__(self) -> AsyncIterator[AnyEvent]:
         """Give the events in order; ends when the connection has. Whoever reads next goes on from there."""
-        return _Events(self)
+        return Reading(self.next_event)
 
     async def next_event(self) -> AnyEvent:
         """Wait for an event; raises StopAsyncIteration when the connection has ended."""
@@ -139,7 +130,7 @@ class WireLeg:
             self._end_reading()
             return
         try:
-            events = self.codec.decode(message)
+            events = self._decode(message)
         except WireError as error:
             await self._answer(error)
             return
@@ -148,7 +139,7 @@ class WireLeg:
             for event in events:
                 self._hear(event)
         else:
-            self._pieces.extend(piece for event in events for piece in _cut_up(event))
+            self._pieces.extend(piece for event in events for piece in cut_up(event))
         if getattr(self.codec, "ended", False):  # nothing more will come, whoever closes
             await self._shut(1000, "")
             self._end_reading()
@@ -156,6 +147,39 @@ class WireLeg:
     def _pause_s(self) -> float:
         """How long to leave the connection unread, for legs that bound what they take."""
         return 0.0
+
+    def _decode(self, message: str | bytes) -> list[Event]:
+        decoded, self._decoded = self._decoded, None
+        if isinstance(decoded, Exception):
+            raise decoded
+        return self.codec.decode(message) if decoded is None else decoded
+
+    def _hear_at_once(self, message: str | bytes) -> bool:
+        """Let events be taken where they are heard; False leaves the message, or what is left of it, to who reads."""
+        take = self.take
+        if (
+            take is None
+            or self._is_awaited
+            or not self._heard
+            or len(message) > PIECE_BYTES
+            or self._pause_s()
+        ):
+            return False
+        try:
+            events = self.codec.decode(message)
+        except Exception as error:  # noqa: BLE001 - whoever reads answers it, or raises it
+            self._decoded = error
+            return False
+        self._errors_in_a_row = 0
+        for event in events:
+            self._hear(event)
+        read = self._read
+        while read and type(read[0]) not in _BEGIN_OR_END and take(read[0]):
+            read.popleft()
+        if read or getattr(self.codec, "ended", False):
+            self._decoded = []
+            return False
+        return True
 
     def _hear(self, event: Event) -> None:
         self._read.extend(self._sound.events(event) if self._sound else (event,))  # type: ignore[arg-type]
@@ -176,6 +200,7 @@ class WireLeg:
 
     def _end_reading(self) -> None:
         self._over = self._gone = True
+        self._wire.hear = None  # or they would keep each other
         self._wake.ring()
         self._read.extend(_ask_codec(self.codec, "closed", self.close_code, self.close_reason))
 
@@ -341,25 +366,13 @@ class WireLeg:
         if not self._gone:
             self._our_code = code
         self._gone = True
+        self._wire.hear = None
         self._wake.ring()
         try:
             async with asyncio.timeout_at(until or self._loop.time() + self._bounds.close_s):
                 await self._wire.close(code, reason)
         except (TimeoutError, ConnectionError):
             pass
-
-
-class _Events:
-    """The reading of a leg; holds nothing, so that it may be dropped in the middle."""
-
-    def __init__(self, leg: WireLeg) -> None:
-        self._leg = leg
-
-    def __aiter__(self) -> Self:
-        return self
-
-    def __anext__(self) -> Awaitable[AnyEvent]:
-        return self._leg.next_event()
 
 
 class WebSocketLeg(WireLeg):
@@ -376,15 +389,6 @@ class WebSocketLeg(WireLeg):
         bounds = bounds or LegBounds()
         wire = socket if isinstance(socket, WebSocketWire) else open_wire(socket, bounds.messages_s)
         super().__init__(wire, codec, bounds=bounds, sound=sound)
-
-
-def _cut_up(event: Event) -> Iterator[Event]:
-    """Cut a long stretch of sound into pieces; its level is that of the whole."""
-    if not isinstance(event, CallerAudio | ReplyAudio) or len(event.audio) <= PIECE_BYTES:
-        yield event
-        return
-    for at in range(0, len(event.audio), PIECE_BYTES):
-        yield msgspec.structs.replace(event, audio=event.audio[at : at + PIECE_BYTES])
 
 
 def _ask_codec(codec: Codec, name: str, *arguments: object) -> list[Any]:

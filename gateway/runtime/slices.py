@@ -41,6 +41,10 @@ def _never() -> bool:
     return False
 
 
+def _nobody() -> None:
+    pass
+
+
 class Slices:
     """Stands between a protocol of aiohttp and its parser."""
 
@@ -49,6 +53,8 @@ class Slices:
         self._protocol = protocol
         self._quick_bytes = quick_bytes
         self._loop = asyncio.get_running_loop()
+        self.on_parsed: Callable[[], None] = _nobody
+        """Is called after each slice, and after the end: something may have come."""
         self._rest = b""
         self._burst_bytes = 0
         self._ends = False
@@ -74,7 +80,7 @@ class Slices:
         """Pass on the end, behind what waits."""
         self._ends = True
         if not self._rest:
-            self._parser.feed_eof()
+            self._parse_end()
 
     def _parse(self) -> None:
         waits = self._protocol._reading_paused and self._protocol.transport is not None  # noqa: SLF001 - for its reader
@@ -87,7 +93,7 @@ class Slices:
             quick = self._burst_bytes < self._quick_bytes and not waits
             self._loop.call_later(0 if quick else PAUSE_S, self._parse)
         elif self._ends:
-            self._parser.feed_eof()
+            self._parse_end()
         else:
             self._protocol._resume_reading_for_buffer()  # noqa: SLF001 - as above
 
@@ -96,4 +102,9 @@ class Slices:
         if self._left_bytes < 0 and self._is_too_much():
             return True
         failed, _ = self._parser.feed_data(piece)
+        self.on_parsed()
         return bool(failed)
+
+    def _parse_end(self) -> None:
+        self._parser.feed_eof()
+        self.on_parsed()

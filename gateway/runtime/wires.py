@@ -3,21 +3,22 @@
 Owns what each library calls the same thing. Knows no dialect and no bounds; those are the leg's.
 """
 
-import asyncio
 import contextlib
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import Any, Final, Protocol
 
 import aiohttp
 from aiohttp import web
 
 from gateway.redaction import REDACTION
+from gateway.runtime.ears import WITH_DATA, Ears, Hear
 from gateway.runtime.share import MESSAGE_BYTES, Share
 from gateway.runtime.slices import Slices, slice_reading
 
-_WITH_DATA: Final = frozenset({aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY})
+_TEXT: Final = aiohttp.WSMsgType.TEXT.value
+_BINARY: Final = aiohttp.WSMsgType.BINARY.value
 
 LOST_CODE: Final = 1006
 """Code of a connection that broke, or that we broke off: nobody closed it."""
@@ -33,6 +34,9 @@ class Wire(Protocol):
     close_code: int
     """What the peer closed it with, or the library for the peer's sake; 1006 without that."""
     close_reason: str
+    hear: Hear | None
+    """Is offered each message where it comes, while somebody waits in `receive`, who gets what it leaves; a wire may
+    do without."""
 
     async def receive(self) -> str | bytes | None:
         """Wait for a message; None once the connection is gone, and as soon as `close` is called."""
@@ -70,8 +74,20 @@ class WebSocketWire:
         self._again: deque[str | bytes] = deque()
         self.ears = Ears(socket._reader, share)  # noqa: SLF001 - it offers no way to read slowly
         socket._reader = self.ears  # type: ignore[assignment]  # noqa: SLF001 - as above
+        if slices is not None:
+            self.ears.are_told = True
+            slices.on_parsed = self.ears.look
         self.close_code = LOST_CODE
         self.close_reason = ""
+
+    @property
+    def hear(self) -> Hear | None:
+        """Is offered each message where it comes, while somebody waits in `receive`, who gets what it leaves."""
+        return self.ears.offer
+
+    @hear.setter
+    def hear(self, hear: Hear | None) -> None:
+        self.ears.offer = hear
 
     async def receive_little(self, most_bytes: int) -> str | bytes | None:
         """Wait for a message as `receive` does; one that is longer ends the connection before it has come."""
@@ -106,7 +122,7 @@ class WebSocketWire:
             ConnectionError,
         ):  # a ping came, and its answer found nobody
             return None
-        if message.type in _WITH_DATA:
+        if message.type in WITH_DATA:
             return message.data  # type: ignore[no-any-return]
         if message.type is aiohttp.WSMsgType.CLOSE:
             self.close_code = message.data or 1005
@@ -125,7 +141,13 @@ class WebSocketWire:
 
     def send_at_once(self, message: str | bytes) -> None:
         """Send a message without waiting; raises ConnectionError when the connection is gone."""
-        _begin(self.send(message))
+        writer = self._socket._writer  # noqa: SLF001 - else it would take three coroutines, none of which waits
+        if writer is None:
+            raise ConnectionError("the connection was never opened")
+        if type(message) is str:
+            _begin(writer.send_frame(message.encode(), _TEXT))
+        else:
+            _begin(writer.send_frame(message, _BINARY))  # type: ignore[arg-type]
 
     async def send(self, message: str | bytes) -> None:
         """Send a message; raises ConnectionError when the connection is gone."""
@@ -175,61 +197,6 @@ def open_wire(
     return WebSocketWire(socket, Share(messages_s), slices)
 
 
-class Ears:
-    """aiohttp's queue of what has come, read no faster than its connection's share; knows the peer's signs of life.
-
-    aiohttp reads it in loops of its own that never wait while there is more: to answer pings, and to find the close.
-    """
-
-    def __init__(self, queue: Any, share: Share) -> None:
-        self._queue = queue
-        self._share = share
-        self._loop = asyncio.get_running_loop()
-        self._hurry = asyncio.Event()
-        self.heard = 0
-        """Messages that have come, pings and their answers included."""
-        self.listen = False
-        """Whether somebody waits for the next one."""
-        self.on_pong: Callable[[bytes], None] | None = None
-        """Is told of each answer to a ping."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._queue, name)
-
-    @property
-    def has_heard(self) -> bool:
-        """Whether a message is there that nobody has read."""
-        return bool(self._queue._buffer)  # noqa: SLF001 - it does not say
-
-    async def read(self) -> Any:
-        """Wait for a message, and first for the turn of this connection."""
-        if self._share.is_spent:
-            await self._rest(self._share.pause_s(self._loop.time()))
-        self.listen = True
-        message = await self._queue.read()
-        self.listen = False
-        self.heard += 1
-        self._share.take(len(message.data) if message.type in _WITH_DATA else 0)
-        if message.type is aiohttp.WSMsgType.PONG and self.on_pong:
-            self.on_pong(message.data)
-        return message
-
-    def hurry(self) -> None:
-        """End a pause: the connection is being closed, and who reads it must learn that."""
-        self._hurry.set()
-
-    async def _rest(self, pause_s: float) -> None:
-        if not pause_s:
-            await asyncio.sleep(0)  # others have their turn all the same
-            return
-        try:
-            async with asyncio.timeout(pause_s):
-                await self._hurry.wait()
-            self._hurry.clear()
-        except TimeoutError:
-            pass
-
-
 def _begin(sending: Coroutine[Any, None, None]) -> None:
     """Write what is sent into the buffer, without waiting until that is read."""
     try:
@@ -266,6 +233,7 @@ class LocalWire:
     def __init__(self, session: LocalSession) -> None:
         self._session = session
         self._messages = aiter(session)
+        self.hear: Hear | None = None
         self.close_code = LOST_CODE
         self.close_reason = ""
 

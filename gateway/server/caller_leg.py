@@ -163,9 +163,12 @@ class CallerLeg(WatchedLeg):
         return event
 
     async def _next_in_time(self) -> AnyEvent | None:
+        self._is_awaited = True
         try:
             async with asyncio.timeout_at(self._until):
                 return await anext(self._events, None)
         except TimeoutError:
             await self.close(POLICY, f"nothing of a call came within {self._limit_s:g} s")
             return None
+        finally:
+            self._is_awaited = False

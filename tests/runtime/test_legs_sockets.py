@@ -1,77 +1,17 @@
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any
 
 import aiohttp
 import msgspec
 import pytest
-from aiohttp import web
-from fakes import PlainCodec, no_task_left, until
+from fakes import PlainCodec, until
+from leg_sockets import connected, ended, tcp_of
 
 from gateway.commands import Play
-from gateway.contracts import Codec
 from gateway.errors import WireError
-from gateway.events import AnyEvent, CallerPressed, Event
-from gateway.runtime.legs import LegBounds, WebSocketLeg
+from gateway.events import CallerPressed, Event
 from gateway.runtime.share import TURN, Share
-
-Handler = Callable[[web.WebSocketResponse], Awaitable[None]]
-
-
-# Real sockets
-
-
-@asynccontextmanager
-async def connected(
-    codec: Codec | None = None, *, max_bytes: int = 1 << 20, **bounds: float
-) -> AsyncIterator[tuple[WebSocketLeg, aiohttp.ClientWebSocketResponse, list[AnyEvent], asyncio.Event]]:
-    """A leg on a server's socket, read and written, with its client; the event says that the reading has ended."""
-    legs: list[WebSocketLeg] = []
-    events: list[AnyEvent] = []
-    over = asyncio.Event()
-
-    async def handle(request: web.Request) -> web.WebSocketResponse:
-        response = web.WebSocketResponse(compress=False, max_msg_size=max_bytes, timeout=1.0)
-        await response.prepare(request)
-        limits = LegBounds(**{"close_s": 1.0, **bounds})  # type: ignore[arg-type]
-        leg = WebSocketLeg(response, codec or PlainCodec(), bounds=limits)
-        legs.append(leg)
-        writer = asyncio.ensure_future(leg.write())
-        async for event in leg:
-            events.append(event)  # noqa: PERF401 - seen as they come
-        over.set()
-        await leg.close()
-        await asyncio.wait({writer})
-        assert writer.exception() is None
-        return response
-
-    app = web.Application()
-    app.router.add_get("/", handle)
-    server = web.AppRunner(app, shutdown_timeout=1)
-    with no_task_left():
-        await server.setup()
-        await web.TCPSite(server, "127.0.0.1", 0).start()
-        try:
-            async with aiohttp.ClientSession() as http:
-                client = await http.ws_connect(f"http://127.0.0.1:{server.addresses[0][1]}/", autoclose=False)
-                await until(lambda: legs)
-                yield legs[0], client, events, over
-                client._response.close()
-        finally:
-            await server.cleanup()
-        await asyncio.sleep(0)
-
-
-def tcp_of(client: aiohttp.ClientWebSocketResponse) -> Any:
-    return client._writer.transport
-
-
-async def ended(over: asyncio.Event, within_s: float) -> None:
-    async with asyncio.timeout(within_s):
-        await over.wait()
 
 
 async def test_peer_that_closes() -> None:

@@ -4,7 +4,8 @@ import pytest
 from fakes import MemoryWire, pcm_codec, virtual
 
 from gateway.events import CallerAudio
-from gateway.runtime.legs import PIECE_BYTES, WireLeg
+from gateway.runtime.legs import WireLeg
+from gateway.runtime.pieces import PIECE_BYTES
 from gateway.runtime.share import LONGEST_S, PATIENCE_S, TURN, Share
 
 
