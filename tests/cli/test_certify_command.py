@@ -120,3 +120,15 @@ def test_wrong_usage_leaves_with_2(
     """What cannot be tried is told in a sentence."""
     assert run(*arguments) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_section_that_does_not_fit_leaves_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A speaker whose section the adapter does not take is told what is wrong with it."""
+    (tmp_path / "far_end.py").write_text(
+        "from gateway.certify.speakers.pcm import PcmSpeaker\n\n"
+        "class Wrong(PcmSpeaker):\n    section = {'luck': 1}\n"
+    )
+    assert run("pcm", "--speaker", f"{tmp_path / 'far_end.py'}:Wrong", "--only", "keys") == 2
+    said = capsys.readouterr().err
+    assert "the adapter pcm cannot be tried: " in said
+    assert "adapters.pcm.luck" in said
