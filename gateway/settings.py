@@ -70,7 +70,7 @@ class ServerSettings(Section, frozen=True, kw_only=True):
     drain_s: Seconds = 600
     """How long live calls may go on after SIGTERM."""
     sockets: Annotated[int, Meta(ge=16, le=1_000_000)] = 4096
-    """Connections to the public port at once; over it, the oldest that has proven nothing makes room, else 503."""
+    """Connections to the public port at once; over it, the oldest that has proven nothing makes room, or one at rest."""
     head_s: Annotated[float, Meta(ge=0.1, le=120)] = 10
     """How long a new connection may take to send the head of its first request."""
     first_message_s: Seconds = 10

@@ -111,11 +111,13 @@ class Manners:
         if asking is None or asking.is_proven:
             return 0.0
         now = self._now()
-        wait_s = asking.wait_s or self._wrong.take(asking.address, now)
-        if wait_s:
+        if not asking.wait_s and (wait_s := self._wrong.take(asking.address, now)):
             self._refused["address_limit"] += 1
             self._tell("limits.per_address.wrong_proofs", f"the address {asking.address}", now)
-        return wait_s
+            return wait_s
+        if asking.wait_s:
+            self._refused["address_limit"] += 1
+        return asking.wait_s
 
     def hurry(self, request: web.Request) -> float:
         """Seconds after which a request would be heard that shows no proof; 0 where that is now."""

@@ -160,6 +160,9 @@ class MediaSockets:
             visit = Visit("call", "", caller=said.get("caller", ""), callee=said.get("callee", ""))
             call = await self._reception.receive(upgrade.call_id, adapter, guest, visit)
         elif (found := self._registry.find(media_pass.call_id)) is not None:
+            if found.booking.route.settings.name != media_pass.route:
+                refusal = self._door.refuse("token_misplaced")
+                return TurnedAway(403, refusal.code, NOT_LET_IN.strip(), "minted for another route")
             call = found
         else:
             return TurnedAway(410, "call_over", "This call is over.")

@@ -17,6 +17,8 @@ from gateway.server.turnstile import Turnstile
 from gateway.settings import ServerSettings
 
 RETRY_AFTER_S: Final = 5
+LOOKED_AT: Final = 64
+"""Connections that are looked at for one at rest; each newcomer looks at the next ones."""
 LATE_S: Final = 1.0
 """After which it is looked once more whether a head has come that waited for its turn."""
 _HEAD: Final = (
@@ -34,7 +36,7 @@ class Threshold:
         self._most: Final = server.sockets
         self._refused = refused
         self._strangers: OrderedDict[Connection, None] = OrderedDict()
-        self._known: set[Connection] = set()
+        self._known: OrderedDict[Connection, None] = OrderedDict()
 
     @property
     def open(self) -> int:
@@ -42,27 +44,37 @@ class Threshold:
         return len(self._strangers) + len(self._known)
 
     def enter(self, connection: "Connection") -> bool:
-        """Take a new connection, if need be in the place of the stranger that has been here longest; or say no."""
+        """Take a new connection, if need be in the place of the oldest stranger or of one at rest; or say no."""
         if self.open >= self._most:
-            if not self._strangers:
+            oldest = next(iter(self._strangers), None) or self._at_rest()
+            if oldest is None:
                 self.count("sockets")
                 return False
-            oldest, _ = self._strangers.popitem(last=False)
+            self.leave(oldest)
             self.count("crowded_out")
             oldest.drop()
         self._strangers[connection] = None
         return True
 
+    def _at_rest(self) -> "Connection | None":
+        """One that has shown a proof and is kept for a next request only; else one owner of a key could take all places."""
+        for _ in range(min(LOOKED_AT, len(self._known))):
+            connection, _ = self._known.popitem(last=False)
+            self._known[connection] = None  # to the end, so that the next look is at others
+            if connection.is_at_rest:
+                return connection
+        return None
+
     def leave(self, connection: "Connection") -> None:
         """Forget a connection that is gone."""
         self._strangers.pop(connection, None)
-        self._known.discard(connection)
+        self._known.pop(connection, None)
 
     def know(self, connection: "Connection") -> None:
         """Take note that somebody has shown a valid proof over a connection."""
         if connection in self._strangers:
             del self._strangers[connection]
-            self._known.add(connection)
+            self._known[connection] = None
 
     def is_strange(self, connection: "Connection") -> bool:
         """Whether nobody has shown a valid proof over a connection."""
@@ -127,6 +139,11 @@ class Connection(RequestHandler):
         """Wait for a turn among strangers; somebody who has shown a proof need not."""
         if self._threshold.is_strange(self):
             await self._threshold.turnstile.wait_turn()
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is being asked or answered, nor any socket open."""
+        return not (self._request_in_progress or self._messages or self._unheard)
 
     def vouch(self) -> None:
         """Somebody has shown a valid proof here."""

@@ -261,6 +261,19 @@ async def test_one_token_for_many_at_once() -> None:
         await sockets[0].close()
 
 
+async def test_token_of_another_route() -> None:
+    """A token opens a call only on the route for which it was minted."""
+    async with serving() as house:
+        url = await house.invited()
+        (call,) = house.registry.listing()
+        foreign = await house.store.mint(MediaPass(call.call_id, "twilio", "elsewhere"), 60)
+        address = f"{url.rpartition('/')[0]}/{foreign}"
+        assert await refused(house, address, {"X-Twilio-Signature": sign(address, {})}) == 403
+        assert house.refused == {"token_misplaced": 1}
+        socket = await house.media(url)
+        await socket.close()
+
+
 async def test_old_token() -> None:
     """A token that nobody came with in time is worthless."""
     async with serving() as house:
