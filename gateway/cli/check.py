@@ -1,10 +1,13 @@
 """``talkpath check``: what is wrong with the configuration, or where its routes lead."""
 
+import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gateway.cli.refusing import BUILT_IN, print_json, refuse_configuration
@@ -14,6 +17,7 @@ from gateway.runtime.conditions import condition
 from gateway.runtime.config import load_generation
 from gateway.runtime.notes import notes
 from gateway.runtime.plugins import Generation, find_plugins
+from gateway.runtime.preflight import Finding, preflight
 from gateway.runtime.routing import ConfiguredRoutes, ladder
 from gateway.server.opening import missing_hearing
 from gateway.settings import RouteSettings
@@ -25,10 +29,19 @@ Config = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
-def check(*, config: Config = None, json: Json = False) -> None:
+Online = Annotated[
+    bool,
+    typer.Option(
+        "--online",
+        help="Also try each key on its regional host (a token, one session), signature secrets and the public URL.",
+    ),
+]
+
+
+def check(*, config: Config = None, online: Online = False, json: Json = False) -> None:
     """Read the configuration and plugins; print every problem and how to mend it, or the routes as a table.
 
-    Exit code 0: it can be used; 2: it cannot.
+    Exit code 0: it can be used; 1: something that was tried online failed; 2: it cannot be used.
 
     Example: talkpath check --config gateway.yaml
     """
@@ -36,10 +49,28 @@ def check(*, config: Config = None, json: Json = False) -> None:
         generation = load_generation(config)
     except (ConfigError, PluginError) as error:
         refuse_configuration("check", config, error, as_json=json)
+    findings = asyncio.run(preflight(generation)) if online else []
+    works = not any(finding.outcome == "failed" for finding in findings)
     if json:
-        print_json({"ok": True, **summary(generation)})
-        return
-    _print(summary(generation), routes_table(generation))
+        tried = {"online": [msgspec.structs.asdict(finding) for finding in findings]} if online else {}
+        print_json({"ok": works, **summary(generation), **tried})
+    else:
+        _print(summary(generation), routes_table(generation))
+        if online:
+            Console(highlight=False).print(_online_table(findings))
+    if not works:
+        raise typer.Exit(1)
+
+
+def _online_table(findings: list[Finding]) -> Table:
+    """What was tried, and what to do about it."""
+    table = Table("tried", "at", "", "found", "what to do")
+    for column in table.columns:
+        column.overflow = "fold"
+    for finding in findings:
+        cells = (finding.what, finding.where, finding.outcome, finding.detail, finding.advice)
+        table.add_row(*map(escape, cells))
+    return table
 
 
 def _print(found: dict[str, Any], routes: Table) -> None:

@@ -16,8 +16,6 @@ UsageError: Final[Any] = typer.BadParameter.__base__
 """Every complaint of the command-line library about what was typed."""
 LATER: Final = ("explain", "plugins", "dial")
 """Commands that are planned."""
-LATER_OPTIONS: Final = frozenset({("talkpath check", "--online")})
-"""Options that are planned, with their commands."""
 _EXTRA: Final = re.compile(r"unexpected extra argument\S* \((?P<words>.*)\)", re.DOTALL)
 _NOUNS: Final = {
     "int": "a whole number",
@@ -63,8 +61,6 @@ def _said(error: Any, function: Callable[..., None] | None, place: str) -> str:
     message, help_page = str(error.message), f"{place} --help shows what it takes"
     # by name, as the classes have no public place in every version of the library
     match type(error).__name__:
-        case "NoSuchOption" if (place, error.option_name) in LATER_OPTIONS:
-            return f"{error.option_name} is not there yet; leave it out"
         case "NoSuchOption":
             near = listed(sorted(error.possibilities)) if error.possibilities else ""
             hint = f"did you mean {near}?" if near else help_page
