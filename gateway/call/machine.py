@@ -79,7 +79,7 @@ class CallMachine(ClientEvents, AgentEvents, Clocks):
         if self.deadline is not None and now >= self.deadline:
             return False
         if event.level >= VOICE_DBFS and self._ledger.idle:  # an agent that speaks need not listen
-            self._watch.caller_voice(self._terms.audio.ms(len(event.audio)))
+            self._watch.caller_voice(len(event.audio) / self._bytes_per_ms)
             if self._watch.is_deaf(self._ladder.agent):
                 return False
         self._catch_up.passed(event, now)

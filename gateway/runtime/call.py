@@ -213,12 +213,13 @@ class CallRunner:
     def _take(self, event: AnyEvent) -> bool:
         """Step at once, in the task of the side that brings the event, when the driver has nothing else to do."""
         machine, now = self._machine, self._loop.time()
-        if machine is None or machine.deadline is None or now >= machine.deadline:
+        if machine is None or (deadline := machine.deadline) is None or now >= deadline:
             return False
         self.step(event, now)
-        self._alarm.set_to(machine.deadline)
-        if self._is_over:
-            self._inbox.wake()
+        if machine.deadline is not deadline:  # nearly every frame leaves it where it is
+            self._alarm.set_to(machine.deadline)
+            if self._is_over:
+                self._inbox.wake()
         return True
 
     def step(self, event: AnyEvent, now: float) -> None:

@@ -101,9 +101,9 @@ class Slices:
         self._left_bytes -= len(piece)
         if self._left_bytes < 0 and self._is_too_much():
             return True
-        failed, _ = self._parser.feed_data(piece)
+        failed: bool = self._parser.feed_data(piece)[0]
         self.on_parsed()
-        return bool(failed)
+        return failed
 
     def _parse_end(self) -> None:
         self._parser.feed_eof()
