@@ -16,6 +16,7 @@ from gateway.commands import Clear, Command, Mark, Play, SendAudio
 from gateway.contracts import Codec
 from gateway.errors import WireError
 from gateway.events import AnyEvent, CallerLeft, CallStarted, Event
+from gateway.redaction import REDACTION
 from gateway.runtime.agent_sound import AgentSound
 from gateway.runtime.bell import Bell
 from gateway.runtime.leg_bounds import LegBounds
@@ -206,14 +207,15 @@ class WireLeg:
 
     async def _answer(self, error: WireError) -> None:
         """Tell the peer what was wrong; after a fatal one, or too many in a row, close."""
-        sentence = self.last_error = str(error)
+        sentence = self.last_error = REDACTION.without_secrets(str(error))
         self.wire_errors += 1
         self._errors_in_a_row += 1 if not error.fatal else self._bounds.wire_errors
         try:
             # sent from here, not posted: who sends nonsense and does not read our answers is not read either
             async with asyncio.timeout(self._bounds.send_s):
                 for message in _ask_codec(self.codec, "refuse", sentence):
-                    await self._wire.send(message)
+                    is_text = isinstance(message, str)
+                    await self._wire.send(REDACTION.without_secrets(message) if is_text else message)
         except (ConnectionError, TimeoutError):
             self._errors_in_a_row = self._bounds.wire_errors
         if self._errors_in_a_row >= self._bounds.wire_errors:

@@ -7,6 +7,7 @@ stands, because a key that slipped into the wrong line must not be quoted as a w
 import re
 from collections.abc import Iterator
 from typing import Final
+from urllib.parse import unquote
 
 from gateway.redaction import SHORTEST_SECRET, looks_secret, names_a_secret
 from gateway.runtime.yaml_source import Node
@@ -30,7 +31,9 @@ def _named(node: Node, *, is_secret: bool) -> Iterator[str]:
     elif isinstance(node.value, str):
         if is_secret or any(names_a_secret(name) for name in _VARIABLE.findall(node.source)):
             yield node.value
-        yield from _PASSWORD.findall(node.value)
+        for password in _PASSWORD.findall(node.value):
+            yield password
+            yield unquote(password)
 
 
 def suspects(root: Node) -> list[str]:
