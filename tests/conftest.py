@@ -13,6 +13,7 @@ from gateway.redaction import REDACTION
 TIMED = (
     "tests/e2e/",
     "tests/abuse/",
+    "tests/attack/",
     "tests/certify/",
     "tests/web/",
     "tests/endurance/",

@@ -23,6 +23,7 @@ from gateway.server.calls import Busy, CallRegistry, new_call_id
 from gateway.server.client_door import ClientDoor
 from gateway.server.door import Door, Guest, Refusal
 from gateway.server.reception import NoRoute, Reception
+from gateway.server.threshold import wait_turn
 from gateway.settings import Settings
 
 GONE: Final = ("session_not_found", "Session not found or grace window has expired")
@@ -68,6 +69,7 @@ class ClientSockets:
             if isinstance(guest, Refusal):
                 why = guest.code
                 await leg.turn_away(*STRANGER)
+                await wait_turn(request)  # many may be told so, or go, at the same moment
             else:
                 placed = await self._place(leg, codec, adapter, guest, upgrade)
                 if isinstance(placed, Call):

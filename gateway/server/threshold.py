@@ -92,6 +92,7 @@ class Connection(RequestHandler):
         super().__init__(manager, **options)
         self._threshold = threshold
         self._deadline: asyncio.TimerHandle | None = None
+        self._is_known = False
         self._unheard = b""  # what waits for its turn
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -137,7 +138,7 @@ class Connection(RequestHandler):
 
     async def wait_turn(self) -> None:
         """Wait for a turn among strangers; somebody who has shown a proof need not."""
-        if self._threshold.is_strange(self):
+        if not self._is_known:  # also of one that is gone: many may go at the same moment
             await self._threshold.turnstile.wait_turn()
 
     @property
@@ -147,6 +148,7 @@ class Connection(RequestHandler):
 
     def vouch(self) -> None:
         """Somebody has shown a valid proof here."""
+        self._is_known = True
         self._threshold.know(self)
 
     def drop(self) -> None:

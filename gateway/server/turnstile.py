@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-PER_TURN: Final = 4
-"""Strangers that are heard before others have their turns: a millisecond."""
+PER_TURN: Final = 2
+"""Strangers that are heard before others have their turns: a millisecond or two where they are told no in their dialect."""
 
 
 class Turnstile:

@@ -5,6 +5,7 @@ its log, and a plugin that counts its tasks when it is asked by a signal.
 """
 
 import asyncio
+import os
 import re
 import signal
 import struct
@@ -189,6 +190,14 @@ class Ground:
         path = Path(f"/proc/{self.process.pid}/status")
         found = re.search(r"VmRSS:\s+(\d+)", path.read_text()) if path.exists() else None
         return int(found[1]) / 1024 if found else 0.0
+
+    def processor_s(self) -> float:
+        """Processor time that the process has used; 0 where the system does not tell."""
+        path = Path(f"/proc/{self.process.pid}/stat")
+        if not path.exists():
+            return 0.0
+        fields = path.read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     # What was said and seen
 
