@@ -288,6 +288,13 @@ class AgentRefused(Event, frozen=True):
     """What the refusal asks for."""
 
 
+class AgentQueued(Event, frozen=True):
+    """A new session of the agent waits for its turn, so as not to be refused for coming too fast."""
+
+    wait_s: float
+    """How long, before the time that it has to become ready."""
+
+
 # Events from the house
 
 
@@ -382,6 +389,6 @@ AnyEvent = (
     CallStarted | CallerAudio | CallerPressed | CallerHeard | CallerLost | CallerReturned | CallerLeft
     | CallerConfigured | CallerPrompted | CallerAnsweredTool | CallerForwarded | AgentReady | SpeechStarted
     | SpeechStopped | UserSaid | ReplyStarted | ReplyAudio | AgentSaid | ReplyEnded | ToolCalled
-    | AgentWarned | AgentForwarded | AgentLost | AgentRefused | ToolFinished | EndingAsked | ReplyAsked
+    | AgentWarned | AgentForwarded | AgentLost | AgentRefused | AgentQueued | ToolFinished | EndingAsked | ReplyAsked
     | ConfigurationAsked | NoteAsked | ControlAnswered | HostContacted | StopRequested | TimeReached
 )  # fmt: skip

@@ -141,6 +141,10 @@ class AgentSettings(Section, frozen=True, kw_only=True):
     """Agent that takes over when this one cannot be reached."""
     ready_s: Seconds = 10
     """How long the agent may take until its session is ready."""
+    sessions_per_minute: Annotated[int, Meta(ge=1, le=100_000)] = 100
+    """New sessions that this process begins in a minute with one key on one host; a busy minute adds a tenth."""
+    queue_s: Annotated[float, Meta(ge=0, le=120)] = 20
+    """How long a new session may wait for its turn, besides ``ready_s``; when it would be longer, the fallback takes over."""
     tries: Annotated[int, Meta(ge=1, le=10)] = 3
     """How many failures of this agent bring the next one; a session that is lost for the first time is none."""
     resume_s: Annotated[float, Meta(gt=0, le=30)] = 25

@@ -21,6 +21,7 @@ from gateway.commands import AnyCommand, GapClosed
 from gateway.events import (
     AgentForwarded,
     AgentLost,
+    AgentQueued,
     AgentReady,
     AgentRefused,
     AgentSaid,
@@ -44,6 +45,11 @@ TOOL_GRACE_S: Final = 5.0
 
 class AgentEvents(Conversation):
     """A conversation that understands its agent."""
+
+    def _agent_queued(self, event: AgentQueued, _now: float) -> None:
+        """Its time to become ready begins after its turn has come; the caller hears the hold sound meanwhile."""
+        if self._is_opening:
+            self._ready_by += event.wait_s
 
     def _agent_ready(self, event: AgentReady, now: float) -> None:
         if not self._is_opening:
@@ -209,5 +215,6 @@ class AgentEvents(Conversation):
         AgentForwarded: _agent_forwarded,
         AgentLost: _agent_lost,
         AgentRefused: _agent_lost,
+        AgentQueued: _agent_queued,
     }
     """What is done at each of these events."""

@@ -9,10 +9,10 @@ import msgspec
 from gateway.commands import CloseAgent, Command, OpenAgent
 from gateway.contracts import Dial, SessionMemory
 from gateway.errors import ConfigError
-from gateway.events import AgentLost, AgentRefused, AgentWarned, AnyEvent, CallInfo, Remedy
+from gateway.events import AgentLost, AgentQueued, AgentRefused, AgentWarned, AnyEvent, CallInfo, Remedy
 from gateway.redaction import REDACTION
 from gateway.runtime.book import book_of
-from gateway.runtime.dial import Attempt, DialError, RefusedError, StrangerError
+from gateway.runtime.dial import Attempt, BusyError, DialError, RefusedError, StrangerError
 from gateway.runtime.egress import Reach
 from gateway.runtime.house import House
 from gateway.runtime.inbox import Inbox
@@ -112,7 +112,7 @@ class AgentSide:
             async with asyncio.timeout(None) as patience:
                 self._dialling = patience
                 try:
-                    leg = await self._open()
+                    leg = await self._open(inbox)
                 except (ConfigError, DialError) as error:
                     failure = self._failure(error)
                 finally:
@@ -128,7 +128,7 @@ class AgentSide:
             return None
         return leg
 
-    async def _open(self) -> WireLeg:
+    async def _open(self, inbox: Inbox) -> WireLeg:
         settings = self._house.generation.settings
         call, plan = agent_plan(self._house.generation, self._info, self._opening, self._memory)
         book = book_of(call.region, settings, call.settings.region)
@@ -144,7 +144,13 @@ class AgentSide:
             audio_s=settings.limits.agent_outbox_s,
         )
         attempt = Attempt(
-            call, plan, self._info.audio, call.settings.ready_s, bounds, self._reach.errand("agent", book)
+            call,
+            plan,
+            self._info.audio,
+            call.settings.ready_s,
+            bounds,
+            self._reach.errand("agent", book),
+            queued=lambda wait_s: inbox.put_now(AgentQueued(wait_s), self),
         )
         return await self._house.dialler.open(attempt)
 
@@ -152,6 +158,8 @@ class AgentSide:
         match error:
             case StrangerError() | ConfigError():
                 return AgentRefused("not_allowed", str(error), "fallback")
+            case BusyError():
+                return AgentRefused("at_capacity", str(error), "fallback")
             case RefusedError():
                 return AgentRefused("unauthorized", str(error), NO_CREDENTIAL[self._opening.rung])
             case _:

@@ -1,12 +1,13 @@
 """Opens an agent: the only place from which a call's connections are made.
 
-Owns which address an agent of a region may have (`egress` then dials that host and no other), the circuit breaker of each address and the
+Owns which address an agent of a region may have (`egress` then dials that host and no other), the circuit breaker of each address, the pace of new sessions and the
 jitter of repeated attempts. What a failure means, and who is tried next, is the machine's.
 """
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
 import aiohttp
@@ -18,6 +19,7 @@ from gateway.contracts import AgentCall, Dial, Local
 from gateway.runtime.agent_sound import AgentSound
 from gateway.runtime.egress import Egress, Errand, NotListedError
 from gateway.runtime.legs import LegBounds, WireLeg
+from gateway.runtime.pace import Pace
 from gateway.runtime.watched_leg import WatchedLeg
 from gateway.runtime.wires import LocalSession, LocalWire
 from gateway.settings import RegionSettings
@@ -42,6 +44,10 @@ class RefusedError(DialError):
 
 class StrangerError(DialError):
     """The address is not in the book of the call's region; trying again is pointless."""
+
+
+class BusyError(DialError):
+    """A new session would have to wait too long for its turn; another agent should take over."""
 
 
 class Breaker:
@@ -86,6 +92,8 @@ class Attempt(Struct, frozen=True):
     """What the connection may cost."""
     errand: Errand
     """For whom it is dialled, within the book of the agent's region."""
+    queued: Callable[[float], None] = lambda _wait_s: None
+    """Is told how long the session waits for its turn, if it does."""
 
 
 class Dialler:
@@ -98,6 +106,7 @@ class Dialler:
     def __init__(self, services: Mapping[str, Callable[[Any], LocalSession]]) -> None:
         self._services = services
         self._breakers: dict[str, Breaker] = {}
+        self._paces: dict[tuple[str, str], Pace] = {}
         self.egress: Final = Egress()
         """Through which all connections are made; open while this is."""
 
@@ -126,7 +135,37 @@ class Dialler:
             wire = LocalWire(service(attempt.plan.options))
             return WireLeg(wire, attempt.plan.codec, bounds=attempt.bounds, sound=sound)
         url = check_book(attempt.plan.url, attempt.call.region)
-        return await self._connect(url, attempt.plan, attempt, sound)
+        if attempt.call.opening.rung != "new":
+            return await self._connect(url, attempt.plan, attempt, sound)
+        async with self._turn(url, attempt.plan, attempt):
+            return await self._connect(url, attempt.plan, attempt, sound)
+
+    @asynccontextmanager
+    async def _turn(self, url: URL, plan: Dial, attempt: Attempt) -> AsyncIterator[None]:
+        """Wait until a new session may begin with this key on this host; one that did not begin gives its place back.
+
+        Raises:
+            BusyError: when its turn would come too late.
+        """
+        settings, now = attempt.call.settings, asyncio.get_running_loop().time()
+        whose = (url.authority, plan.headers.get("Authorization", ""))
+        pace = self._paces.setdefault(whose, Pace(settings.sessions_per_minute))
+        begins_at = pace.reserve(now, settings.queue_s)
+        if begins_at is None:
+            raise BusyError(
+                f"so many sessions with this key began at {url.authority} in the last minute that the next one would "
+                f"wait for more than {settings.queue_s:g} s; see sessions_per_minute and queue_s of {attempt.call.name}"
+            )
+        began = False
+        try:
+            if begins_at > now:
+                attempt.queued(begins_at - now)
+                await asyncio.sleep(begins_at - now)
+            yield
+            began = True
+        finally:
+            if not began:
+                pace.give_back(begins_at)
 
     async def _connect(self, url: URL, plan: Dial, attempt: Attempt, sound: AgentSound) -> WireLeg:
         if not self.egress.is_open:

@@ -46,6 +46,7 @@ FAULTS: Final = {
         Fault("rate-violation", "", 0, "enforce real time: sound more than 1 s ahead of the clock is dropped with audio_rate_violation (seen only where sound comes faster than real time)"),
         Fault("close-1011", "S", None, "internal_error and close 1011, S seconds after ready, once per session"),
         Fault("at-capacity", "N", 0, "refuse the first N connections with at_capacity and 1008 (without N: all)"),
+        Fault("session-rate", "N", None, "refuse each connection above N in any 60 seconds with at_capacity and 1008, as one that comes too fast"),
         Fault("bad-first-answer", "", 0, "send garbage before session.updated"),
         Fault("deaf", "", 0, "ignore the caller's sound"),
         Fault("stall-reply", "K", 2, "the K-th reply stops after half a second and is never done"),

@@ -10,6 +10,7 @@ import binascii
 import http
 import logging
 import secrets
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -102,6 +103,7 @@ class Provider:
         self._recorded_bytes = recorded_bytes
         self._offline = OfflineSessions(script=script, settings=settings, offline_calls=offline_calls)
         self._tokens: dict[str, float] = {}
+        self._begun: deque[float] = deque()  # when connections were let in
         self._stack = AsyncExitStack()
 
     @property
@@ -191,10 +193,23 @@ class Provider:
         if socket.request is None or not self._admits(socket.request):
             await self._turn_away(socket, "unauthorized", "Authentication failed")
             return
+        if self._comes_too_fast():
+            await self._turn_away(socket, "at_capacity", "Too many new sessions in the last minute")
+            return
         if "at-capacity" in self._faults and (self.refused < (self._faults["at-capacity"] or float("inf"))):
             await self._turn_away(socket, "at_capacity", "Service is at capacity")
             return
         await _Attendance(socket, self._offline.connect(), self._faults, self._record).run()
+
+    def _comes_too_fast(self) -> bool:
+        """Whether a connection is one too many in a minute; only those that are let in count."""
+        now, most = asyncio.get_running_loop().time(), self._faults.get("session-rate")
+        while self._begun and self._begun[0] <= now - 60:
+            self._begun.popleft()
+        if most is None or len(self._begun) < most:
+            self._begun.append(now)
+            return False
+        return True
 
     async def _turn_away(self, socket: ServerConnection, code: str, reason: str) -> None:
         """Accept first, then refuse in-band (reference 13.7)."""

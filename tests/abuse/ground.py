@@ -267,7 +267,7 @@ def configuration(ports: Mapping[str, int], witness_port: int | None) -> str:
     ]
     hasty = "ready_s: 1, tries: 2, resume_s: 1, stalled_reply_s: 2, lost_after_s: 1.5"
     agents = [
-        f"  {name}: {{kind: voice_agent, region: {name}, api_key: none, tools: [drive], "
+        f"  {name}: {{kind: voice_agent, sessions_per_minute: 100000, region: {name}, api_key: none, tools: [drive], "
         f"clips: {{hold: short.wav, apology: apology.wav}}{'' if name in CALM else ', ' + hasty}}}"
         for name in all_ports
     ]

@@ -17,6 +17,7 @@ from gateway.commands import (
 )
 from gateway.events import (
     AgentLost,
+    AgentQueued,
     AgentReady,
     AgentRefused,
     CallerForwarded,
@@ -74,6 +75,19 @@ def test_the_first_wait_is_filled_with_the_hold_sound() -> None:
     play.on(AgentReady("s"), Clear())
     assert [f.reply_id for f in play.items(ReplyHeard)] == ["clip:hold"]
     play.wait(10)
+
+
+def test_an_agent_whose_turn_has_not_come_has_its_whole_time_after_that() -> None:
+    """A session that waits to begin is not late; its caller hears the hold sound, and may leave."""
+    play = Play()
+    play.on(CallStarted(INFO), OpenAgent("main"))
+    play.on(AgentQueued(15.0))
+    play.wait(2.1, Clip("hold", 2020.0))
+    play.wait(22.8, ...)
+    assert not play.items(WatchdogFired)
+    assert play.items(OpenAgent) == [OpenAgent("main")]
+    fired = WatchdogFired("no_ready", "agent main was not ready in time")
+    play.wait(0.2, fired, OpenAgent("main", after_s=0.25))
 
 
 def test_an_agent_that_refuses_for_good_gives_way_at_once() -> None:

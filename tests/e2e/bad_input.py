@@ -27,8 +27,8 @@ CONFIGURATION = """
 server: {{port: 0, admin_port: 0, first_message_s: {first_message_s}}}
 regions: {{one: {{voice_agent: "{one}"}}, reader: {{voice_agent: "{reader}"}}}}
 agents:
-  one: {{kind: voice_agent, region: one, api_key: none, session: {{greeting: "Hello."}}, tools: [drive]}}
-  reader: {{kind: voice_agent, region: reader, api_key: none, session: {{greeting: "Hello."}}}}
+  one: {{kind: voice_agent, sessions_per_minute: 100000, region: one, api_key: none, session: {{greeting: "Hello."}}, tools: [drive]}}
+  reader: {{kind: voice_agent, sessions_per_minute: 100000, region: reader, api_key: none, session: {{greeting: "Hello."}}}}
 routes:
   - {{name: reader, match: {{callee: ["{read}"]}}, agent: reader}}
   - {{name: all, agent: one}}

@@ -74,6 +74,7 @@ limits: {{calls_per_caller: 1000}}
 AGENT = """
   {name}:
     kind: voice_agent
+    sessions_per_minute: 100000
     region: {name}
     api_key: none-needed
     session: {{system_prompt: Count., greeting: hello}}

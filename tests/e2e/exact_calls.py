@@ -63,7 +63,7 @@ async def exact_calls(seconds: float, lines: tuple[str, ...] = LINES) -> Outcome
         configuration = CONFIGURATION.format(
             regions=", ".join(f'{line}: {{voice_agent: "{one.url}"}}' for line, one in providers.items()),
             agents="\n".join(
-                f"  {line}: {{kind: voice_agent, region: {line}, api_key: none, session: {{greeting: Hello}}}}"
+                f"  {line}: {{kind: voice_agent, sessions_per_minute: 100000, region: {line}, api_key: none, session: {{greeting: Hello}}}}"
                 for line in lines
             ),
             routes="\n".join(

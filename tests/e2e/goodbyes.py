@@ -24,7 +24,7 @@ CONFIGURATION = """
 server: {{port: 0, admin_port: 0}}
 regions: {{one: {{voice_agent: "{url}"}}}}
 agents:
-  one: {{kind: voice_agent, region: one, api_key: none, session: {{greeting: Hello.}}, tools: [hang_up]}}
+  one: {{kind: voice_agent, sessions_per_minute: 100000, region: one, api_key: none, session: {{greeting: Hello.}}, tools: [hang_up]}}
 routes: [{{name: all, agent: one, dtmf: text}}]
 adapters: {{twilio: {{auth_token: {token}{rest}}}}}
 limits: {{goodbye_s: {goodbye_s}}}

@@ -38,7 +38,7 @@ BURST_S = 0.03
 """How long sending and taking a whole reply may keep this process busy."""
 CONFIGURATION = """
 regions: {{here: {{voice_agent: "{url}"}}}}
-agents: {{one: {{kind: voice_agent, region: here, api_key: none}}}}
+agents: {{one: {{kind: voice_agent, sessions_per_minute: 100000, region: here, api_key: none}}}}
 routes: [{{name: all, agent: one}}]
 adapters: {{twilio: {{auth_token: {token}}}}}
 """

@@ -59,6 +59,7 @@ PROVIDERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
 AGENT = """
   {name}:
     kind: voice_agent
+    sessions_per_minute: 100000
     region: {name}
     api_key: none-needed
     session: {{{greeting}}}

@@ -56,7 +56,7 @@ records: {{path: records, transcripts: true}}
 LIVE = """
 server: {{port: 0, admin_port: 0}}
 regions: {{here: {{voice_agent: "{url}"}}}}
-agents: {{one: {{kind: voice_agent, region: here, api_key: none, session: {{greeting: Hello}}, tools: [hang_up]}}}}
+agents: {{one: {{kind: voice_agent, sessions_per_minute: 100000, region: here, api_key: none, session: {{greeting: Hello}}, tools: [hang_up]}}}}
 routes: [{{name: all, agent: one, dtmf: text}}]
 adapters: {{vonage: {{signature_secret: "{secret}", rate_hz: {rate_hz}{rest}}}}}
 """

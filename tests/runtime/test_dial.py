@@ -2,8 +2,9 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import pytest
 from aiohttp import web
 from fakes import FakeAgent, PlainCodec, fake_plan, no_task_left, soon, until, virtual
@@ -12,12 +13,14 @@ from gateway.audio import MULAW_8K
 from gateway.commands import OpenAgent
 from gateway.contracts import AgentCall, Dial, SessionMemory
 from gateway.events import CallInfo
+from gateway.runtime import pace
 from gateway.runtime.book import book_of
 from gateway.runtime.dial import (
     FAILURES,
     REST_S,
     Attempt,
     Breaker,
+    BusyError,
     DialError,
     Dialler,
     RefusedError,
@@ -187,7 +190,7 @@ def attempt(url: str = "", *, ready_s: float = 2.0, after_s: float = 0.0) -> Att
     origin = url.rpartition("/")[0]
     call = AgentCall(
         name="main",
-        settings=AgentSettings(kind="fake"),
+        settings=AgentSettings(kind="fake", sessions_per_minute=1000),
         region=RegionSettings(voice_agent=f"{origin}/"),
         info=CallInfo("call_1", "pcm", MULAW_8K),
         tools=(),
@@ -381,3 +384,56 @@ async def test_local_session() -> None:
     leg = await Dialler({"fake": lambda _options: FakeAgent()}).open(attempt())
     assert leg.is_open
     await leg.close()
+
+
+# Turns
+
+
+async def test_a_new_session_waits_for_its_turn_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one key on one host; another key, and the return to a session, do not wait."""
+    monkeypatch.setattr(pace, "WINDOW_S", 0.5)
+    waits: list[float] = []
+    async with provider() as (door, dialler):
+
+        async def opened(
+            key: str = "key", rung: Literal["new", "token"] = "new", *, queue_s: float = 5.0
+        ) -> float:
+            began = asyncio.get_running_loop().time()
+            asked = attempt(door.url)
+            settings = AgentSettings(kind="fake", sessions_per_minute=1, queue_s=queue_s)
+            call = msgspec.structs.replace(asked.call, settings=settings, opening=OpenAgent("main", rung))
+            plan = Dial(door.url, {"Authorization": f"Bearer {key}"}, PlainCodec(), MULAW_8K)
+            leg = await dialler.open(
+                msgspec.structs.replace(asked, call=call, plan=plan, queued=waits.append)
+            )
+            await leg.close()
+            return asyncio.get_running_loop().time() - began
+
+        await opened()
+        await opened("another")
+        await opened(rung="token")
+        assert not waits
+        assert await opened() >= 0.3
+        assert len(waits) == 1
+        with pytest.raises(
+            BusyError, match="the next one would wait for more than 0 s; see sessions_per_minute"
+        ):
+            await opened(queue_s=0.0)
+        waiting = asyncio.ensure_future(opened())
+        await until(lambda: len(waits) == 2)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await opened()  # in the place that was given back: else it would wait a window longer
+        assert waits[2] <= 0.5
+
+
+async def test_a_host_that_was_not_reached_has_begun_nothing() -> None:
+    """So its turns are not used up while it is away."""
+    async with Dialler({}) as dialler:
+        asked = attempt("ws://127.0.0.1:1/ws")
+        settings = AgentSettings(kind="fake", sessions_per_minute=1, queue_s=0)
+        call = msgspec.structs.replace(asked.call, settings=settings)
+        for _ in range(3):
+            with pytest.raises(DialError, match="was not reached"):
+                await dialler.open(msgspec.structs.replace(asked, call=call))

@@ -133,6 +133,7 @@ def configuration(place: Place, *, observed: bool) -> bytes:
             "agents": {
                 "bench": {
                     "kind": "voice_agent",
+                    "sessions_per_minute": 100_000,  # the agent that is called here admits any number
                     "region": "bench",
                     "api_key": "none-needed",
                     "session": {"system_prompt": "You answer the phone for a bakery."},
