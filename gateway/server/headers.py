@@ -15,8 +15,10 @@ from aiohttp.typedefs import Handler, Middleware
 
 from gateway.settings import AdapterSettings, Settings
 
+SERVER: Final = "Talkpath"
+"""How the server names itself; aiohttp's own word would tell versions."""
 _ALWAYS: Final = {
-    "Server": "Talkpath",
+    "Server": SERVER,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
@@ -47,7 +49,7 @@ class Headers:
     async def add(self, request: web.Request, response: web.StreamResponse) -> None:
         """Complete an answer that is about to be sent; a signal of aiohttp's."""
         headers = response.headers
-        headers["Server"] = _ALWAYS["Server"]  # aiohttp's own word would tell versions
+        headers["Server"] = SERVER
         if response.status == _SWITCHED:
             return
         for name, value in _ALWAYS.items():

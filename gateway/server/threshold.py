@@ -10,9 +10,10 @@ import asyncio
 from collections import Counter, OrderedDict
 from typing import Any, Final, cast
 
-from aiohttp import web
+from aiohttp import hdrs, http_exceptions, web
 from aiohttp.web_protocol import RequestHandler
 
+from gateway.server.headers import SERVER
 from gateway.server.turnstile import Turnstile
 from gateway.settings import ServerSettings
 
@@ -21,6 +22,7 @@ LOOKED_AT: Final = 64
 """Connections that are looked at for one at rest; each newcomer looks at the next ones."""
 LATE_S: Final = 1.0
 """After which it is looked once more whether a head has come that waited for its turn."""
+NOT_HTTP: Final = "This is not valid HTTP.\n"
 _HEAD: Final = (
     "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {size}\r\n"
     "{more}Connection: close\r\n\r\n{text}"
@@ -157,6 +159,22 @@ class Connection(RequestHandler):
         self.force_close()
         if transport is not None:
             transport.abort()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what went wrong before or in a request; what is no valid HTTP is not quoted, since keys are in it."""
+        if isinstance(exc, ConnectionError) and self.transport is None:
+            return web.Response(status=400)  # nobody is there to read it, and it is no fault of ours
+        if isinstance(exc, http_exceptions.HttpProcessingError):
+            message = NOT_HTTP
+        answer = super().handle_error(request, status, exc, message)
+        answer.headers[hdrs.SERVER] = SERVER
+        return answer
 
     def _give_up(self) -> None:
         """Close a connection that has not sent the whole head of a request in time."""

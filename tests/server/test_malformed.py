@@ -14,6 +14,7 @@ from gateway.server import listening
 from gateway.server.listening import serving
 
 SECRETIVE = (
+    b"GET /v1/calls HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer hush-hush\x01\r\n\r\n",
     b"GET /v1/calls HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization : Bearer hush-hush\r\n\r\n",
     b"GET /v1/ws/twilio/hush-hush\x01 HTTP/9.9\r\n\r\n",
 )
@@ -44,7 +45,10 @@ async def answers(folder: Path, *requests: bytes) -> list[bytes]:
         for request in requests:
             reader, writer = await asyncio.open_connection(host, int(port))
             writer.write(request)
-            found.append(await reader.readuntil(b"\r\n\r\n"))
+            head = await reader.readuntil(b"\r\n\r\n")
+            found.append(head)
+            if head.split()[1] == b"400":
+                found[-1] += await reader.read()
             writer.close()
             await writer.wait_closed()
     return found
@@ -56,9 +60,38 @@ async def test_malformed_requests_are_not_quoted_in_the_log(
     """Each is answered 400 and is one quiet line without a peer's bytes."""
     caplog.set_level(logging.INFO)
     found = await answers(tmp_path, *SECRETIVE)
-    assert [answer.split()[1] for answer in found] == [b"400", b"400"]
+    assert [answer.split()[1] for answer in found] == [b"400"] * 3
     assert "hush-hush" not in caplog.text
-    assert [r.levelname for r in caplog.records if r.name == "talkpath.http"] == ["INFO", "INFO"]
+    assert [r.levelname for r in caplog.records if r.name == "talkpath.http"] == ["INFO"] * 3
+
+
+async def test_malformed_requests_are_not_quoted_in_answers(tmp_path: Path) -> None:
+    """A proxy may keep the bodies of errors, so they hold a sentence of ours and tell no versions."""
+    for answer in await answers(tmp_path, *SECRETIVE):
+        assert answer.endswith(b"\r\n\r\nThis is not valid HTTP.\n")
+        assert b"\r\nServer: Talkpath\r\n" in answer
+
+
+async def test_who_hangs_up_in_the_middle_of_a_body_is_no_fault(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stranger who goes before the body is whole leaves no line in the log, however often."""
+    caplog.set_level(logging.INFO)
+    (tmp_path / "gateway.yaml").write_text(
+        "server: {port: 0, admin_port: 0}\nadapters: {twilio: {}}\n", encoding="utf-8"
+    )
+    async with serving(load_generation(tmp_path / "gateway.yaml")) as bound:
+        host, port = bound.url.removeprefix("http://").split(":")
+        for _ in range(3):
+            _, writer = await asyncio.open_connection(host, int(port))
+            writer.write(
+                b"POST /twilio/voice HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 60000\r\n\r\nCallSid"
+            )
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+        await answers(tmp_path, ELSEWHERE)  # whoever comes later is answered
+    assert not [record for record in caplog.records if record.name == "talkpath.http"]
 
 
 async def test_little_is_kept_of_who_sends_much() -> None:
