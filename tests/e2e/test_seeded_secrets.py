@@ -50,6 +50,7 @@ class Run:
         self.asked: dict[str, str] = {}
         """What prints numbers and words because it was asked to, and is searched for secrets."""
         self.titles: dict[str, str] = {}
+        self._processors = asyncio.Semaphore(2)
 
     async def start(self, *arguments: str) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
@@ -67,7 +68,8 @@ class Run:
         return process.returncode
 
     async def command(self, name: str, *arguments: str, asked: bool = False) -> int:
-        return await self.finish(name, await self.start(*arguments), asked=asked)
+        async with self._processors:
+            return await self.finish(name, await self.start(*arguments), asked=asked)
 
     @asynccontextmanager
     async def gateway(self, name: str) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
