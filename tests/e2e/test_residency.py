@@ -84,6 +84,11 @@ class Scene:
         async with asyncio.timeout(30):
             await self.gateway.process.wait()
 
+    async def replay(self) -> None:
+        """What was noted of the hosts leaves the conversation as it was."""
+        done = await talkpath("replay", "records.db", folder=self.folder, runtime_folder=self.folder)
+        assert done.code == 0, done.out + done.err
+
     async def record(self) -> list[dict[str, Any]]:
         """What the call's own record says of whom it contacted."""
         done = await talkpath("hosts", "records.db", "--json", folder=self.folder, runtime_folder=self.folder)
@@ -116,6 +121,7 @@ async def test_a_dead_agent_does_not_lead_abroad(
         heard = await stage.call()
         await stage.stop()
         seen, record = await watch.seen(), await stage.record()
+        await stage.replay()
     assert heard["heard"], heard
     assert {place.address for place in seen} == {EU}
     assert {(one["host"], one["address"], one["region"], one["refused"]) for one in record} == {

@@ -2,20 +2,24 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
-from fakes import until
+from fakes import PlainCodec, Street, until
 from yarl import URL
 
-from gateway.contracts import Route
-from gateway.events import HostContacted
+from gateway.audio import PCM_24K
+from gateway.commands import OpenAgent
+from gateway.contracts import AgentCall, Dial, Route, SessionMemory
+from gateway.events import AgentLost, AgentRefused, CallInfo, HostContacted
+from gateway.runtime.agent_side import AgentSide
 from gateway.runtime.book import Book, book_of
 from gateway.runtime.egress import CONTACTS, Egress, Errand, NotListedError, Reach, on_errand
+from gateway.runtime.inbox import Inbox
 from gateway.runtime.plugins import Generation, build_parts
 from gateway.settings import AgentSettings, RegionSettings, RouteSettings, Settings
 
@@ -176,3 +180,32 @@ async def test_contacts_are_noted_from_every_thread_and_bounded() -> None:
         errand.contacted(("crm.eu.test", 443), "10.0.0.7")
     assert len(noted) == len(reach.contacts) == CONTACTS
     assert noted[0] == HostContacted("crm.eu.test", "10.0.0.7", 443, "tools", "eu")
+
+
+async def test_a_plugins_route_does_not_lead_abroad_either() -> None:
+    """An agent of another region than the call may be in is not dialled, whoever has put it on the ladder."""
+    here, there = (AgentSettings(kind="fake", region=region) for region in ("eu", "us"))
+    async with listening("127.0.0.3") as abroad:
+        regions = {"us": RegionSettings(voice_agent=f"ws://127.0.0.3:{abroad.port}/")}
+        street = Street(
+            plan=_dials(f"ws://127.0.0.3:{abroad.port}/"),
+            agents={"here": here, "there": there},
+            regions=regions,
+        )
+        info = CallInfo("call_1", "pcm", PCM_24K)
+        for allowed, expected in (((), AgentRefused), (("us",), AgentLost)):
+            route = Route(
+                RouteSettings(name="r", agent="here", allow_regions=allowed), ("here", "there"), "a plugin's"
+            )
+            inbox, noted = Inbox(64), list[HostContacted]()
+            reach = Reach(route, street.house.generation, noted.append)
+            async with street.dialler:
+                await AgentSide(OpenAgent("there"), info, SessionMemory(), street.house, reach).run(inbox)
+            event = await inbox.get()
+            assert isinstance(event, expected), event
+            assert bool(noted) is bool(allowed)
+        assert abroad.dialled == 1
+
+
+def _dials(url: str) -> Callable[[AgentCall], Dial]:
+    return lambda _call: Dial(url, {}, PlainCodec(), PCM_24K)
