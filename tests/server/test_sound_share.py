@@ -76,7 +76,7 @@ async def test_one_who_hurries_holds_up_nobody_else() -> None:
         calm, _ = await pcm(house)
         for _ in range(25):
             await calm.send_bytes(FRAME)
-            assert await calm.receive_bytes(timeout=1) == FRAME
+            assert await calm.receive_bytes(timeout=5) == FRAME
         await hasty.close()
         await calm.close()
 
