@@ -12,9 +12,9 @@ import msgspec
 from msgspec import Struct
 
 from gateway.adapters.api_events import UNREADABLE, type_of
-from gateway.adapters.browser_config import Fixed, Json, Refused, first_update, later_update
 from gateway.adapters.browser_session import ClientSession, call_id_of
 from gateway.adapters.browser_words import FAULT, POLICY, Words
+from gateway.adapters.session_update import Fixed, Refused, first_update, later_update, read_update
 from gateway.audio import PCM_24K, AudioFormat, level_dbfs
 from gateway.commands import Command
 from gateway.contracts import Adapter, Upgrade
@@ -54,10 +54,6 @@ class _Sound(Struct):
     audio: bytes | None = None
 
 
-class _Update(Struct):
-    session: Json = {}
-
-
 class _Resume(Struct):
     session_id: str
 
@@ -78,7 +74,6 @@ class _Played(Struct):
 
 
 _SOUND: Final = msgspec.json.Decoder(_Sound)
-_UPDATE: Final = msgspec.json.Decoder(_Update)
 _RESUME: Final = msgspec.json.Decoder(_Resume)
 _PROMPT: Final = msgspec.json.Decoder(_Prompt)
 _RESULT: Final = msgspec.json.Decoder(_Result)
@@ -144,7 +139,7 @@ class BrowserCodec:
     def _first(self, kind: str, message: str) -> list[Event]:
         match kind:
             case "session.update":
-                asked = _UPDATE.decode(message).session
+                asked = read_update(message)
                 fixed = first_update(asked)
                 self._words.session = ClientSession(self._upgrade, asked, fixed)
                 return [CallStarted(self._info(fixed), message)]
@@ -162,7 +157,7 @@ class BrowserCodec:
     def _event(self, kind: str, message: str, session: ClientSession) -> list[Event]:
         match kind:
             case "session.update":
-                asked = _UPDATE.decode(message).session
+                asked = read_update(message)
                 later_update(asked, session.fixed)
                 session.ask(asked)
                 return [CallerConfigured(message)]

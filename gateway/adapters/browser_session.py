@@ -7,7 +7,7 @@ it gave the agent; what they wrote themselves they see. Refuses the wire.
 
 from typing import Any, Final
 
-from gateway.adapters.browser_config import Fixed, Json, format_fields
+from gateway.adapters.session_update import Fixed, Json, format_fields
 from gateway.contracts import Upgrade
 
 _PREFIX: Final = ("call_", "sess_")

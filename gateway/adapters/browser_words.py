@@ -12,9 +12,9 @@ import msgspec
 from msgspec import Struct
 
 from gateway.adapters.api_events import TOOL, UNREADABLE, json_text, type_of, written
-from gateway.adapters.browser_config import Json
 from gateway.adapters.browser_playback import Playback
 from gateway.adapters.browser_session import ClientSession
+from gateway.adapters.session_update import Json
 from gateway.commands import Clear, Command, HangUp, Mark, Play, ReplyHeard, Tell, TellHeard
 from gateway.events import (
     AgentForwarded,

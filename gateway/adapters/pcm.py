@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.adapters.api_events import UNREADABLE, json_text, type_of, written
+from gateway.adapters.session_update import Refused, read_update, update_beside_address
 from gateway.audio import AudioFormat, Encoding, level_dbfs
 from gateway.commands import Clear, Command, HangUp, Play, Tell, TellHeard
 from gateway.contracts import Adapter, Upgrade
@@ -117,6 +118,7 @@ class PcmCodec:
         )
         self._head: bytes | None = b""  # the first bytes, until it is clear that they are no WAV header
         self._rest = b""  # half a sample
+        self._complaint: Refused | None = None
 
     def opening(self) -> list[Event]:
         """Events of a connection that has just been opened."""
@@ -144,6 +146,9 @@ class PcmCodec:
             )
         try:
             return self._event(kind, message)
+        except Refused as refused:
+            self._complaint = refused
+            raise WireError(" ".join(refused.message.split())[:300]) from refused
         except UNREADABLE as error:
             raise WireError(f"the `{kind}` message cannot be read: {error}") from error
 
@@ -168,9 +173,12 @@ class PcmCodec:
 
     def refuse(self, sentence: str) -> list[str | bytes]:
         """Say in the dialect that a message was not understood; only clients that asked for events are told."""
+        complaint, self._complaint = self._complaint, None
         if not self._shows_events:
             return []
-        return [self._dated({"type": "session.error", "code": "invalid_format", "message": sentence})]
+        code, param = (complaint.code, complaint.param) if complaint else ("invalid_format", None)
+        error = {"type": "session.error", "code": code, "message": sentence}
+        return [self._dated({**error, "param": param} if param else error)]
 
     def _event(self, kind: str, message: str) -> list[Event]:
         match kind:
@@ -182,6 +190,7 @@ class PcmCodec:
                 answer = _RESULT.decode(message)
                 return [CallerAnsweredTool(answer.call_id, answer.result, answer.is_error)]
             case "session.update":
+                update_beside_address(read_update(message))
                 return [CallerConfigured(message)]
             case "session.resume":
                 raise WireError(

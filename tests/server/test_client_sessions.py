@@ -370,3 +370,20 @@ async def test_an_end_is_told_before_the_socket_closes() -> None:
         house.registry.listing()[0].hang_up("asked")
         await client.until("session.ended")
         assert await client.closed() == 1000
+
+
+async def test_a_raw_pcm_client_writes_no_more_into_a_session_than_a_browser() -> None:
+    """A tool with an address, or a value of the wrong shape, is an error with its place, and the agent is told nothing."""
+    bad = [{**TOOL, "http": {"url": "http://127.0.0.1:1/t"}}], [{"type": "mcp", "server_url": "x"}], "text"
+    async with api_house(Echoing(), agents=agents(), routes=OPEN, access=KEYS) as house:
+        async with house.client(f"/v1/ws/pcm?events=1&token={await token_of(house)}") as client:
+            await client.until("session.ready")
+            for tools in bad:
+                await client.send("session.update", session={"tools": tools, "system_prompt": "mine"})
+                error = await client.until("session.error")
+                assert error["code"] == "invalid_value"
+                assert error["param"].startswith("tools")
+            await client.send("session.update", session={"system_prompt": "mine"})
+            await soon(lambda: {"system_prompt": "mine"} in [m.get("session") for m in house.agent.received])
+        updates = [message for message in house.agent.received if message["type"] == "session.update"]
+        assert len(updates) == 2

@@ -1,6 +1,6 @@
 """What a client of the Voice Agent API may write into `session.update`, judged as the service judges it.
 
-Owns the shapes, ranges and fixed fields of the reference's sections 3.1 and 9, and the code, sentence and place of
+Every dialect in which clients send one reads it here, the first and all later ones. Owns the shapes, ranges and fixed fields of the reference's sections 3.1 and 9, and the code, sentence and place of
 each complaint (section 6.1). Refuses to know what a route lets a client set, and to judge what changes from month to
 month: voices, languages and unknown nested fields are the provider's to judge.
 """
@@ -33,6 +33,13 @@ _CHOICES: Final = {
 }
 
 
+class _Update(msgspec.Struct):
+    session: Json = {}
+
+
+_UPDATE: Final = msgspec.json.Decoder(_Update)
+
+
 class Refused(Exception):  # noqa: N818 - a fact about an update, in the house's words
     """A `session.update` that is not taken over, with the fields of the `session.error` that says so."""
 
@@ -52,6 +59,15 @@ class Fixed(msgspec.Struct):
     """Format of the client's sound."""
     speaks: AudioFormat = PCM_24K
     """Format of the agent's sound towards the client."""
+
+
+def read_update(message: str) -> Json:
+    """The fields of a `session.update`, not judged yet.
+
+    Raises:
+        UNREADABLE: when they are no object.
+    """
+    return _UPDATE.decode(message).session
 
 
 def first_update(session: Json) -> Fixed:
@@ -102,6 +118,18 @@ def later_update(session: Json, fixed: Fixed) -> None:
     for side, given, audio in (("input", given_in, fixed.hears), ("output", given_out, fixed.speaks)):
         if given.get("format") is not None and _format(given["format"], side) != audio:
             raise _immutable(f"{side}.format")
+
+
+def update_beside_address(session: Json) -> None:
+    """Judge an update of a client whose sound its address has settled, and whose agent has begun without it.
+
+    Raises:
+        Refused: when the service would refuse it; the session goes on as it was.
+    """
+    for side in ("input", "output"):
+        if _part(session, side).get("format") is not None:
+            raise _immutable(f"{side}.format")
+    later_update(session, Fixed())
 
 
 def format_fields(audio: AudioFormat) -> Json:
