@@ -13,6 +13,8 @@ import pytest
 from command_line import AgentProcess, GatewayProcess, agent_process, gateway_process, talkpath
 from recorder import Recorder, Seen, recorder
 
+from gateway.simulate import CallScript, Utterance, call_pcm
+
 EU, US = "127.0.0.2", "127.0.0.3"
 """Each region has an address of its own on this machine."""
 CONFIGURATION = """
@@ -146,3 +148,81 @@ async def test_a_route_that_allows_a_region_leads_there_and_says_so(
     agents = list(dict.fromkeys((one["host"], one["region"]) for one in record if one["purpose"] == "agent"))
     assert agents == [("agents.eu.test", "eu"), ("agents.us.test", "us")]
     assert {Seen(one["address"], one["port"]) for one in record} == seen
+
+
+TOOL = '''
+"""Looks something up, at home and abroad."""
+import http.client
+
+from gateway import Tool, hookimpl
+
+
+def ask(address: str) -> str:
+    connection = http.client.HTTPConnection(address, PORT, timeout=3)
+    try:
+        connection.request("GET", "/")
+        return str(connection.getresponse().status)
+    except OSError as error:
+        return type(error).__name__
+
+
+async def look_up() -> dict[str, str]:
+    """Look something up."""
+    return {"home": ask("127.0.0.2"), "abroad": ask("127.0.0.3")}
+
+
+@hookimpl
+def register_tools() -> list[Tool]:
+    return [Tool.of(look_up)]
+'''
+WITH_TOOL = """
+server: {{close_s: 1, egress: strict}}
+regions: {{eu: {{tools: ["127.0.0.2:{port}"]}}}}
+agents: {{one: {{kind: offline, script: one.yaml, tools: [look_up]}}}}
+routes: [{{name: default, agent: one}}]
+adapters: {{pcm: {{}}}}
+records: {{path: records.db}}
+"""
+SCRIPT = """
+greeting: Hello.
+after_greeting: {tool: look_up, say: "I looked."}
+otherwise: [Sorry.]
+"""
+
+
+async def test_a_tool_with_a_socket_of_its_own_does_not_get_out_of_a_strict_gateway(
+    tmp_path: Path, require: Callable[[str], str]
+) -> None:
+    """It reaches the host that the book lists for tools; of the other one the recorder sees nothing."""
+    watch = await recorder(require, tmp_path)
+    reached: list[str] = []
+
+    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reached.append(writer.get_extra_info("sockname")[0])
+        await reader.read(1000)
+        writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    home = await asyncio.start_server(meet, EU, 0)
+    port = home.sockets[0].getsockname()[1]
+    abroad = await asyncio.start_server(meet, US, port)
+    tmp_path.chmod(0o700)  # noqa: ASYNC240 - a test has nobody to hold up
+    (tmp_path / "plugins.d").mkdir()
+    (tmp_path / "plugins.d" / "lookup.py").write_text(TOOL.replace("PORT", str(port)))
+    (tmp_path / "one.yaml").write_text(SCRIPT)
+    (tmp_path / "gateway.yaml").write_text(WITH_TOOL.format(port=port))
+    options = ("--config", str(tmp_path / "gateway.yaml"))
+    async with home, abroad, gateway_process(tmp_path, *options, under=watch.command) as gateway:
+        script = CallScript(utterances=(Utterance(label="nothing", at_s=60.0),), hang_up=False, max_s=6.0)
+        await call_pcm(gateway.url, rate_hz=8000, script=script)
+        gateway.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            await gateway.process.wait()
+    done = await talkpath("hosts", "records.db", "--json", folder=tmp_path, runtime_folder=tmp_path)
+    contacts = msgspec.json.decode(done.out)["contacts"]
+    assert reached == [EU]
+    assert await watch.seen() == {Seen(EU, port)}
+    assert [(one["address"], one["purpose"], one["region"], one["refused"]) for one in contacts] == [
+        (EU, "tools", "eu", False),
+        (US, "tools", "", True),
+    ]
