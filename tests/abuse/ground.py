@@ -149,7 +149,7 @@ class Ground:
         while True:
             looked_at = time.monotonic()
             self.callers = {call["caller"] for call in await self.calls()}
-            self.held = self._held()
+            self.held = self.held_now()
             self.looked_at = looked_at
             await asyncio.sleep(0.1)
 
@@ -162,7 +162,8 @@ class Ground:
 
         return await wait_for(is_gone, limit_s)
 
-    def _held(self) -> set[int]:
+    def held_now(self) -> set[int]:
+        """Ports of peers whose connections the gateway holds."""
         table = Path("/proc/net/tcp")
         if not table.exists():
             return set()

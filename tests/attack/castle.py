@@ -1,11 +1,13 @@
 """What is attacked: gateways in processes of their own, each with honest callers, a witness, and a prize.
 
 The prize is an agent at which no honest call arrives: a connection to it was won by an attack. ``public`` stands as
-behind a proxy, with keys; ``loopback`` has neither, and trusts whoever is on this machine.
+behind a proxy, with keys; ``loopback`` has neither, and trusts whoever is on this machine; ``counted`` is as ``public``,
+and counts strangers, to which the others shut their eyes.
 """
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +20,7 @@ from handmade import Ending, HandMade, dial, upgrade
 from hosts import AgentHost, good
 from msgspec import Struct
 
-Place = Literal["public", "loopback"]
+Place = Literal["public", "loopback", "counted"]
 
 PUBLIC_URL = "https://voice.example.com"
 PUBLIC_HOST = "voice.example.com"
@@ -49,32 +51,44 @@ access:
     - {{name: mute, key: {MUTE_KEY}, may: []}}
     - {{name: other, key: {OTHER_KEY}, may: [connect, tokens]}}
 """
-_ADAPTERS = {
-    "public": f"""
+FEW = 20
+"""Wrong proofs that an address may show in a minute, and tokens that a key may mint, where they are counted."""
+MOST_SOCKETS = 100
+"""Connections that there may be at once, where they are counted."""
+_MANY = 1_000_000
+_COUNTED = {
+    "per_address": {"upgrades": 2 * FEW, "requests": 3 * FEW, "wrong_proofs": FEW},
+    "per_key": {"upgrades": _MANY, "tokens": FEW, "requests": _MANY},
+}
+_UNCOUNTED = {name: dict.fromkeys(limits, _MANY) for name, limits in _COUNTED.items()}
+_GUARDED = f"""
 adapters:
   twilio: {{auth_token: {TWILIO_TOKEN}, account_sid: {ACCOUNT}}}
   vonage: {{signature_secret: {VONAGE_SECRET}, application_id: {APPLICATION}, api_key: {API_KEY}, rate_hz: 24000}}
   browser: {{origins: ['{PAGE}']}}
   pcm: {{}}
-""",
-    "loopback": f"""
+"""
+_OPEN = f"""
 adapters:
   twilio: {{auth_token: {TWILIO_TOKEN}, require_token: false}}
   vonage: {{signature_secret: {VONAGE_SECRET}, rate_hz: 24000}}
   browser: {{}}
   pcm: {{}}
-""",
-}
+"""
 
 
 def configuration(place: Place, ports: Mapping[str, int], witness_port: int | None) -> str:
     """The configuration of one gateway; what no honest caller asks for leads to the prize."""
     every = {**ports, **({"witness": witness_port} if witness_port else {})}
-    url = f"public_url: '{PUBLIC_URL}'" if place == "public" else "host: 0.0.0.0"
-    timing = f"port: 0, admin_port: 0, first_message_s: {FIRST_MESSAGE_S:g}, head_s: {HEAD_S:g}, close_s: 1, drain_s: 1"
+    url = f"public_url: '{PUBLIC_URL}'" if place != "loopback" else "host: 0.0.0.0"
+    is_counted = place == "counted"
+    server = f"head_s: {60 if is_counted else HEAD_S:g}, sockets: {MOST_SOCKETS if is_counted else 10_000}"
+    timing = f"port: 0, admin_port: 0, first_message_s: {FIRST_MESSAGE_S:g}, close_s: 1, drain_s: 1"
+    # JSON is YAML
+    counts = json.dumps(_COUNTED if is_counted else _UNCOUNTED)[1:-1]
     lines = [
-        f"server: {{{url}, {timing}}}",
-        "limits: {per_address: {upgrades: 1000000, requests: 1000000, wrong_proofs: 1000000}, per_key: {upgrades: 1000000, tokens: 1000000, requests: 1000000}, return_s: 1, goodbye_s: 2, calls: 3000, silence_s: 1800}",
+        f"server: {{{url}, {timing}, {server}}}",
+        f"limits: {{{counts}, return_s: 1, goodbye_s: 2, calls: 3000, silence_s: 1800}}",
         "regions:",
     ]
     lines += [f"  {name}: {{voice_agent: 'ws://127.0.0.1:{port}/v1/ws'}}" for name, port in every.items()]
@@ -83,8 +97,8 @@ def configuration(place: Place, ports: Mapping[str, int], witness_port: int | No
     lines += ["routes:"]
     lines += [f"  - {{name: {name}, match: {{callee: ['{name}']}}, agent: {name}}}" for name in every]
     lines += ["  - {name: everything, agent: prize}"]
-    access = _KEYS if place == "public" else f"access: {{token_s: {TOKEN_S:g}}}"
-    return "\n".join([*lines, access, _ADAPTERS[place]])
+    access = _KEYS if place != "loopback" else f"access: {{token_s: {TOKEN_S:g}}}"
+    return "\n".join([*lines, access, _GUARDED if place != "loopback" else _OPEN])
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -147,7 +161,7 @@ class Castle:
     @property
     def origin(self) -> str:
         """What carriers believe to be its address."""
-        return PUBLIC_URL if self.place == "public" else self.ground.url
+        return PUBLIC_URL if self.place != "loopback" else self.ground.url
 
     @property
     def host(self) -> str:
@@ -238,7 +252,7 @@ async def castle(
         {"prize": good},
         witnessed=witnessed,
         settings=lambda ports, witness_port: configuration(place, ports, witness_port),
-        key=KEY if place == "public" else "",
+        key=KEY if place != "loopback" else "",
         package=package,
     ) as under:
         yield Castle(place, under)

@@ -162,7 +162,7 @@ async def on_other_adapters(castle: Castle, gate: Gate) -> list[Found]:
         elif other.is_carrier:
             here = f"/v1/ws/{other.name}"
             places = (here, f"{here}/{token}", f"{here}?token={token}")
-            told, fields = f"{gate.name}'s proof", bearer(KEY) if castle.place == "public" else ()
+            told, fields = f"{gate.name}'s proof", bearer(KEY) if castle.place != "loopback" else ()
             attempts += [(other, changed(theirs, told, target=target, fields=fields)) for target in places]
     return [await castle.knock(attempt, other.dialect) for other, attempt in attempts]
 

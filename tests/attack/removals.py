@@ -119,4 +119,12 @@ REMOVALS = [
     Removal("the head of a request has a deadline", "twilio", "idle: two thousand sockets", "server/threshold.py", "        self._deadline = self._loop.call_later(self._threshold.head_s, self._give_up)\n", ""),
     Removal("the head of a request has a deadline", "pcm", "slow: heads", "server/threshold.py", "        self._deadline = self._loop.call_later(self._threshold.head_s, self._give_up)\n", ""),
     Removal("the body of a request has a deadline", "vonage", "slow: bodies", "server/answer.py", "                async with asyncio.timeout(BODY_S):\n", "                async with asyncio.timeout(None):\n"),
+    # How much of it
+    Removal("wrong proofs are counted", "pcm", "insisting: wrong proofs", _DOOR, "        if wait_s := self.manners.wrong_proof(request):\n", "        if wait_s := 0.0:\n"),
+    Removal("wrong proofs are counted", "twilio", "insisting: wrong proofs", _DOOR, "        if wait_s := self.manners.wrong_proof(request):\n", "        if wait_s := 0.0:\n"),
+    Removal("a good proof does not count", "vonage", "insisting: wrong proofs", "server/manners.py", "        if asking.is_proven or not asking.wait_s", "        if not asking.wait_s"),
+    Removal("sockets are counted that must be listened to", "pcm", "insisting: unknown sockets", _DOOR, "        return self.manners.hurry(request)\n", "        return 0.0\n"),
+    Removal("tokens are counted", "api", "insisting: tokens", "server/manners.py", "        wait_s = self._by_key[kind].take(name, now)\n", "        wait_s = 0.0\n"),
+    Removal("connections are counted", "twilio", "crowding", "server/threshold.py", "        if self.open >= self._most:\n", "        if False:\n"),
+    Removal("who has shown a proof is not crowded out", "twilio", "crowding", "server/threshold.py", "        if connection in self._strangers:\n", "        if False:\n"),
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 
 from attack import Attack
 from castle import ACCOUNT, API_KEY, APPLICATION, KEY, TWILIO_TOKEN, VONAGE_SECRET, Castle, Place, castle
+from counted_attacks import COUNTED
 from flood_attacks import FLOODS, calls
 from gates import Gate
 from gates_of_clients import GATES
@@ -25,7 +26,7 @@ from gateway.simulate.script import CallScript
 from gateway.simulate.twilio import TwilioCaller
 from gateway.simulate.vonage import VonageCaller
 
-ATTACKS = [*PROOFS, *MACHINE, *HTTP, *FLOODS]
+ATTACKS = [*PROOFS, *MACHINE, *HTTP, *FLOODS, *COUNTED]
 SHORTEST_S = 1.0
 """Shortest stretch of time of which pacing is judged."""
 TRIES = 4
@@ -147,7 +148,7 @@ async def tried(castle: Castle, attack: Attack, gate: Gate) -> Verdict:
 
 def honest_callers(castle: Castle) -> dict[str, Any]:
     """Simulated carriers and clients, which call until they are told to hang up."""
-    url, public = castle.ground.url, castle.place == "public"
+    url, public = castle.ground.url, castle.place != "loopback"
     here: dict[str, Any] = {"script": STAYS, "caller": castle.number(), "callee": "good"}
     known: dict[str, Any] = {**here, "public_url": castle.origin} if public else here
     account: dict[str, Any] = {"application_id": APPLICATION, "api_key": API_KEY}
