@@ -116,7 +116,11 @@ class Connection(RequestHandler):
         self._threshold.leave(self)
         if self._deadline is not None:
             self._deadline.cancel()
-        super().connection_lost(exc)
+        turnstile = self._threshold.turnstile
+        if self._is_known or turnstile.enter():
+            super().connection_lost(exc)
+        else:
+            turnstile.wait(lambda: super(Connection, self).connection_lost(exc))
 
     def data_received(self, data: bytes) -> None:
         """Take what has come; of a stranger it may have to wait."""
@@ -132,7 +136,7 @@ class Connection(RequestHandler):
 
     def _hear(self) -> None:
         data, self._unheard = self._unheard, b""
-        if self.transport is None:
+        if self.transport is None or self.transport.is_closing():
             return  # gone meanwhile
         if not (self._buffer_paused or self._reading_paused):
             self._resume_transport_reading()
