@@ -191,6 +191,8 @@ class Adapter(Struct, frozen=True, kw_only=True):
     """For carriers: checks the signature on a webhook or upgrade at a Unix time; answers "" or the reason."""
     token_needed: Callable[[Any], bool] = lambda _settings: True
     """For carriers: whether the media socket also needs our one-time token."""
+    number: Callable[[str], str] = lambda given: given
+    """For carriers: a telephone number as the carrier writes it, in the form that routes have (E.164, with the plus)."""
     visit: Callable[[Knock, str], Visit] | None = None
     """For carriers: reads a proven webhook; the kind is what its address stands for, the visit says what it is."""
     first_token: Callable[[str | bytes], str | None] | None = None

@@ -180,7 +180,7 @@ class MatchSettings(Section, frozen=True, kw_only=True):
     adapter: tuple[str, ...] = ()
     """Names of adapters."""
     caller: tuple[str, ...] = ()
-    """Patterns of the calling number: exact, a prefix with ``*``, or a range such as ``+33100-+33199``."""
+    """Patterns of the calling number: exact, a prefix with ``*``, or a range such as ``+33100000000-+33199999999``."""
     callee: tuple[str, ...] = ()
     """Patterns of the called number, as for `caller`."""
     key: tuple[str, ...] = ()

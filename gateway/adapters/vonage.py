@@ -24,6 +24,7 @@ from gateway.adapters.vonage_http import (
     authorize,
     control,
     goodbye,
+    number,
     serial,
     visit,
 )
@@ -292,6 +293,7 @@ def register_adapters(settings: Settings) -> list[Adapter]:  # noqa: ARG001 - th
             authorize=authorize,
             first_token=first_token,
             serial=serial,
+            number=number,
             visit=visit,
             answer=answer,
             goodbye=goodbye,

@@ -191,8 +191,8 @@ def _call(fields: Mapping[str, Any]) -> Visit:
     return Visit(
         kind="call",
         carrier_call_id=call_uuid,
-        caller=_number(_text(fields, "from") or _text(fields, "from_user")),
-        callee=_number(_text(fields, "to")),
+        caller=number(_text(fields, "from") or _text(fields, "from_user")),
+        callee=number(_text(fields, "to")),
         parameters={
             name: value
             for name, value in fields.items()
@@ -212,8 +212,8 @@ def _event(fields: Mapping[str, Any], query: str) -> Visit:
         return Visit(
             kind="status",
             carrier_call_id=(_text(fields, "uuid") or _text(fields, "call_uuid"))[:LONGEST_ID],
-            caller=_number(_text(fields, "from")),
-            callee=_number(callee),
+            caller=number(_text(fields, "from")),
+            callee=number(callee),
             over=status in _OVER,
             detail=detail,
         )
@@ -231,7 +231,7 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
     return value if isinstance(value, str) else str(value) if isinstance(value, int) else ""
 
 
-def _number(given: str) -> str:
+def number(given: str) -> str:
     """A telephone number in the form that routes have: Vonage leaves the plus out (3.5)."""
     return f"+{given}" if _E164.fullmatch(given) else given
 

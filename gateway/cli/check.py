@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gateway.cli.printing import wide_console
 from gateway.cli.refusing import BUILT_IN, print_json, refuse_configuration
 from gateway.errors import ConfigError, PluginError
 from gateway.redaction import REDACTION
@@ -57,7 +57,7 @@ def check(*, config: Config = None, online: Online = False, json: Json = False) 
     else:
         _print(summary(generation), routes_table(generation))
         if online:
-            Console(highlight=False).print(_online_table(findings))
+            wide_console().print(_online_table(findings))
     if not works:
         raise typer.Exit(1)
 
@@ -75,7 +75,7 @@ def _online_table(findings: list[Finding]) -> Table:
 
 def _print(found: dict[str, Any], routes: Table) -> None:
     """Print the configuration for people."""
-    console = Console(highlight=False)
+    console = wide_console()
     console.print(f"Configuration: {found['source']}", soft_wrap=True, markup=False)
     console.print(routes)
     lines = [

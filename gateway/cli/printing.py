@@ -8,9 +8,24 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
+
+WIDE: Final = 1000
+"""Columns where nobody looks at a terminal: a row of a table stays one line, so that programs find what it holds."""
+
+
+def wide_console(**options: Any) -> Console:
+    """A console for what is printed once, at the end; a reader who has gone ends the command with 1."""
+    console = Console(highlight=False, **options)
+    _widen(console)
+    return console
+
+
+def _widen(console: Console) -> None:
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDE
 
 
 class Output(Console):
@@ -18,6 +33,7 @@ class Output(Console):
 
     def __init__(self, gone: Callable[[], None] | None = None, **options: Any) -> None:
         super().__init__(highlight=False, **options)
+        _widen(self)
         self._gone = gone
         self.is_read = True
         """False once the reader has left."""

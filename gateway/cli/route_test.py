@@ -5,19 +5,21 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from gateway.audio import MULAW_8K
 from gateway.cli.check import Config, Json
+from gateway.cli.printing import wide_console
 from gateway.cli.refusing import pairs, print_json, refuse, refuse_configuration
+from gateway.contracts import Adapter as Contract
 from gateway.contracts import Route
 from gateway.errors import ConfigError, PluginError
 from gateway.events import CallInfo
 from gateway.redaction import REDACTION
 from gateway.runtime.config import load_generation
 from gateway.runtime.plugins import Generation
-from gateway.runtime.routing import ConfiguredRoutes, explain_mismatches, regions_of
+from gateway.runtime.routing import ConfiguredRoutes, explain_mismatches, narrowed, regions_of
+from gateway.settings import Settings
 from gateway.terms import Circumstances
 
 Adapter = Annotated[str, typer.Option(help="Adapter on which the call comes, such as twilio.")]
@@ -63,26 +65,22 @@ def route_test(
     try:
         parameters, claims = pairs("--parameter", parameter), pairs("--claim", claim)
         told = Circumstances(key=key, claims=claims, at=_moment(at))
-    except ValueError as error:
-        refuse("route-test", str(error), as_json=json)
-    info = CallInfo(
-        call_id="route-test",
-        adapter=adapter,
-        audio=MULAW_8K,
-        caller=caller,
-        callee=callee,
-        parameters=parameters,
-    )
-    try:
         generation = load_generation(config)
-        settings = generation.settings
-        if adapter not in settings.adapters:
-            known = ", ".join(settings.adapters) or "none"
-            sentence = f"the adapter {adapter} is not configured; adapters are: {known}"
-            refuse("route-test", sentence, as_json=json)
+        settings = _of_key(key, generation.settings)
+        read_number = _adapter(adapter, generation).number
+        info = CallInfo(
+            call_id="route-test",
+            adapter=adapter,
+            audio=MULAW_8K,
+            caller=read_number(caller),
+            callee=read_number(callee),
+            parameters=parameters,
+        )
         route = generation.parts.route_call(info, settings, told)
     except (ConfigError, PluginError) as error:
         refuse_configuration("route-test", config, error, as_json=json)
+    except ValueError as error:
+        refuse("route-test", str(error), as_json=json)
     if route is None:
         reasons = explain_mismatches(info, settings, told)
         if json:
@@ -93,6 +91,34 @@ def route_test(
     _print(describe(route, generation), as_json=json)
 
 
+def _adapter(name: str, generation: Generation) -> Contract:
+    """The adapter on which the call comes.
+
+    Raises:
+        ValueError: when it is not configured.
+    """
+    configured = generation.settings.adapters
+    if name not in configured:
+        raise ValueError(
+            f"the adapter {name} is not configured; adapters are: {', '.join(configured) or 'none'}"
+        )
+    return generation.parts.adapters[name]
+
+
+def _of_key(name: str, settings: Settings) -> Settings:
+    """The settings as they are for a client with this key; without a key, as they are.
+
+    Raises:
+        ValueError: when no key has this name.
+    """
+    if not name:
+        return settings
+    keys = {key.name: key for key in settings.access.keys}
+    if name not in keys:
+        raise ValueError(f"there is no key {name}; keys are: {', '.join(keys) or 'none'}")
+    return narrowed(settings, keys[name].routes)
+
+
 def _print(found: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(found)
@@ -101,7 +127,7 @@ def _print(found: dict[str, Any], *, as_json: bool) -> None:
     for name, text in found.items():
         if text:
             table.add_row(name, ", ".join(text) if isinstance(text, list) else text)
-    Console(highlight=False, markup=False).print(table)
+    wide_console(markup=False).print(table)
 
 
 def _moment(at: str) -> float:

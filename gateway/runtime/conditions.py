@@ -40,9 +40,7 @@ def why_no_pattern(pattern: str) -> str:
     if found is None:
         return ""
     if found[1] != found[3] or len(found[2]) != len(found[4]):
-        return (
-            "both ends of a range need the same number of digits, with + or both without; write +33100-+33199"
-        )
+        return "both ends of a range need the same number of digits, with + or both without; write +33100000000-+33199999999"
     return "" if found[2] <= found[4] else "the range ends before it begins; swap its ends"
 
 

@@ -107,6 +107,13 @@ class _Check:
                 ("server", "public_url"),
                 "expected an origin such as https://voice.example.com, without a path; this is what carriers sign",
             )
+        for name, adapter in self._settings.adapters.items():
+            for index, origin in enumerate(getattr(adapter, "origins", ())):
+                if not _is_origin(origin):
+                    self._add(
+                        ("adapters", name, "origins", index),
+                        "expected an origin as browsers name it, such as https://www.example.com, without a path",
+                    )
         for index, network in enumerate(server.trusted_proxies):
             if sentence := _why_no_network(network):
                 self._add(("server", "trusted_proxies", index), sentence)

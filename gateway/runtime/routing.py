@@ -4,8 +4,10 @@ Owns the order (first match wins; `conditions` says what matches) and residency:
 never on a ladder unless the route allows that region by name. Refuses I/O.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
+
+from msgspec.structs import replace
 
 from gateway.contracts import AgentKind, Route
 from gateway.events import CallInfo
@@ -48,6 +50,13 @@ def _added(built_in: RegionSettings, region: RegionSettings) -> RegionSettings:
     fields = {name: getattr(region, name) for name in RegionSettings.__struct_fields__}
     addresses = {"voice_agent": built_in.voice_agent, "rest": region.rest or built_in.rest}
     return RegionSettings(**fields | addresses)
+
+
+def narrowed(settings: Settings, names: Sequence[str]) -> Settings:
+    """The settings as a key sees them that may use routes of these names only; with no names, all."""
+    if not names:
+        return settings
+    return replace(settings, routes=tuple(route for route in settings.routes if route.name in names))
 
 
 def fallbacks(name: str, agents: Mapping[str, AgentSettings]) -> Iterator[str]:

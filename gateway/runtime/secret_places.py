@@ -19,15 +19,16 @@ MOST: Final = 1000
 
 def named_secrets(root: Node) -> list[str]:
     """What stands where secrets stand, also in sections that nobody knows."""
-    return list(dict.fromkeys(_named(root, is_secret=False)))[:MOST]
+    return list(dict.fromkeys(_named(root, "", is_secret=False)))[:MOST]
 
 
-def _named(node: Node, *, is_secret: bool) -> Iterator[str]:
+def _named(node: Node, section: str, *, is_secret: bool) -> Iterator[str]:
     for key, below in node.items():
-        yield from _named(below, is_secret=names_a_secret(key))
+        is_key_name = (section, key) == ("match", "key")  # a route asks for names of keys
+        yield from _named(below, key, is_secret=names_a_secret(key) and not is_key_name)
     if isinstance(node.value, list):
         for below in node.value:
-            yield from _named(below, is_secret=is_secret)
+            yield from _named(below, section, is_secret=is_secret)
     elif isinstance(node.value, str):
         if is_secret or any(names_a_secret(name) for name in _VARIABLE.findall(node.source)):
             yield node.value

@@ -15,6 +15,7 @@ MAX_NODES: Final = 100_000
 """Values in one file, aliases counted each time: a file of a few lines can otherwise expand without end."""
 MAX_DEPTH: Final = 50
 """Nesting of one file."""
+UNREADABLE: Final = "this is not YAML: it holds characters or nesting that cannot be read; mend it"
 
 _VARIABLE: Final = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<default>:-[^}]*)?\}|\$\{")
 
@@ -120,7 +121,11 @@ def read_yaml(text: str, environment: Mapping[str, str] | None, problems: Proble
 
     Without an environment ``${`` means nothing.
     """
-    loader = yaml.SafeLoader(text)
+    try:
+        loader = yaml.SafeLoader(text)
+    except yaml.YAMLError:  # it looks for characters that cannot be read before anything else
+        problems.add("", None, UNREADABLE)
+        return Node({}, 1)
     try:
         root = loader.get_single_node()
         if root is None:
@@ -133,9 +138,7 @@ def read_yaml(text: str, environment: Mapping[str, str] | None, problems: Proble
             advice = 'inside {…} and […] a variable needs quotes, as in "${NAME}"'
         problems.add("", Node(None, line), f"this is not YAML: {advice}")
     except (yaml.YAMLError, RecursionError):
-        problems.add(
-            "", None, "this is not YAML: it holds characters or nesting that cannot be read; mend it"
-        )
+        problems.add("", None, UNREADABLE)
     finally:
         loader.dispose()
     return Node({}, 1)

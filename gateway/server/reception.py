@@ -13,7 +13,7 @@ from msgspec import Struct
 from gateway.audio import MULAW_8K
 from gateway.contracts import Adapter, Parts, Route, Visit
 from gateway.events import CallInfo
-from gateway.runtime.routing import ConfiguredRoutes, named_route
+from gateway.runtime.routing import ConfiguredRoutes, named_route, narrowed
 from gateway.server.call import Booking, Call
 from gateway.server.calls import Busy, CallRegistry
 from gateway.server.door import Guest
@@ -89,11 +89,8 @@ class Reception:
         return found if found is not None and found.settings in mine else None
 
     def _route(self, info: CallInfo, guest: Guest, route_name: str, told: Circumstances) -> Route | NoRoute:
-        settings = self._settings
-        if guest.routes:
-            # A key that may use some routes only is served by the first of those that matches.
-            mine = tuple(route for route in settings.routes if route.name in guest.routes)
-            settings = msgspec.structs.replace(settings, routes=mine)
+        # A key that may use some routes only is served by the first of those that matches.
+        settings = narrowed(self._settings, guest.routes)
         if route_name:
             kinds = ConfiguredRoutes(self._parts.agents)
             found = named_route(route_name, settings, kinds.is_remote)

@@ -164,6 +164,66 @@ def test_route_test_takes_all_that_a_route_may_ask_for() -> None:
     assert "office: sat 10:30 is not within mon..fri 08:00-18:00 Europe/Paris" in ran.stderr
 
 
+PARTNERS = """\
+agents: {open: {kind: offline}}
+routes:
+  - {name: vip, agent: open, match: {key: ["partner*"]}}
+  - {name: france, agent: open, match: {callee: ["+33*"]}}
+  - {name: rest, agent: open}
+access: {keys: [{name: partner-a, key: a-key-that-is-long-enough-for-anybody-1, routes: [rest]}]}
+adapters: {pcm: {}, vonage: {signature_secret: hush-hush-hush-hush-hush-hush-hush-hush}}
+"""
+
+
+def test_route_test_reads_numbers_and_keys_as_calls_do() -> None:
+    """Vonage writes numbers without a plus, and a key that is limited to routes gets none of the others."""
+    Path("partners.yaml").write_text(PARTNERS, encoding="utf-8")
+    for given, route in (
+        (["vonage", "--callee", "33123456789"], "france"),
+        (["pcm", "--key", "partner-a"], "rest"),
+        (["pcm", "--callee", "33123456789"], "rest"),
+    ):
+        ran = run("route-test", "--config", "partners.yaml", "--json", "--adapter", *given)
+        assert msgspec.json.decode(ran.stdout)["route"] == route
+    ran = run("route-test", "--config", "partners.yaml", "--adapter", "pcm", "--key", "nobody")
+    assert ran.exit_code == 2
+    assert "there is no key nobody; keys are: partner-a" in ran.stderr
+
+
+def test_check_shows_which_names_of_keys_a_route_takes() -> None:
+    """The name of a key is no secret, though it stands under `key`."""
+    Path("partners.yaml").write_text(PARTNERS, encoding="utf-8")
+    assert "key partner*" in run("check", "--config", "partners.yaml").stdout
+
+
+def test_rows_are_not_broken_where_no_terminal_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever searches the output finds a long name whole."""
+    monkeypatch.delenv("COLUMNS")
+    name = "a-route-for-" + "very-" * 40 + "special-calls"
+    Path("long.yaml").write_text(
+        f"agents: {{a: {{kind: offline}}}}\nroutes: [{{name: {name}, agent: a}}]\n", encoding="utf-8"
+    )
+    assert name in run("check", "--config", "long.yaml").stdout
+
+
+def test_characters_that_yaml_has_not_are_a_sentence() -> None:
+    """An escape character in the file ends in no traceback."""
+    Path("odd.yaml").write_text('server: {host: "\033[31mred"}\n', encoding="utf-8")
+    ran = run("check", "--config", "odd.yaml")
+    assert ran.exit_code == 2
+    assert "this is not YAML: it holds characters or nesting that cannot be read" in ran.stderr
+
+
+def test_an_origin_without_a_scheme_is_refused() -> None:
+    """No page could ever match it."""
+    Path("origin.yaml").write_text(
+        'adapters: {browser: {origins: ["https://www.example.com", "www.example.com"]}}\n', encoding="utf-8"
+    )
+    ran = run("check", "--config", "origin.yaml")
+    assert ran.exit_code == 2
+    assert "adapters.browser.origins[1]: expected an origin as browsers name it" in ran.stderr
+
+
 @pytest.mark.parametrize(
     ("option", "sentence"),
     [
