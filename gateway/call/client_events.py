@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.call.caller_events import CallerEvents
 from gateway.call.client_session import Asked
-from gateway.call.conversation import Handlers
+from gateway.call.conversation import LONGEST_NAME, Handlers
 from gateway.commands import Forward, Tell
 from gateway.events import (
     CallerAnsweredTool,
@@ -70,7 +70,9 @@ class ClientEvents(CallerEvents):
             for reply_id in self._floor.replies:
                 self._floor.sign(reply_id, now)
         elif not self._terms.speaks_api:
-            self._tell_notice(f"no tool call {event.tool_call_id!r} waits for an answer from this client")
+            self._tell_notice(
+                f"no tool call {event.tool_call_id[:LONGEST_NAME]!r} waits for an answer from this client"
+            )
 
     def _caller_forwarded(self, event: CallerForwarded, _now: float) -> None:
         if self._agent_up:

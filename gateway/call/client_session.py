@@ -24,6 +24,8 @@ LINE: Final = frozenset({"input.type", "input.format", "output.type", "output.fo
 """Fields that say what the client's own line carries."""
 TOOL_S: Final = 120.0
 """How long a client's tool may take that does not say so (9)."""
+MOST_TOOLS: Final = 128
+"""Tools that a client may declare in one session."""
 _SIDES: Final = ("input", "output")
 
 Json = dict[str, Any]
@@ -70,6 +72,8 @@ class ClientSession:
             return Asked("", [], ("invalid_format", "Invalid message format for type 'session.update'", ""))
         allowed, kept = self._divided(session)
         tools = _declared(allowed.get("tools"))
+        if len(tools) > MOST_TOOLS:
+            return Asked("", [], ("invalid_value", f"'tools' may hold {MOST_TOOLS} at most", "tools"))
         names = [name for name, _ in tools]
         for place, name in enumerate(names):
             if name in self._route_tools or names.count(name) > 1:

@@ -57,6 +57,10 @@ SAY_AGAIN: Final = (
 )
 SOUND_OF: Final = {"limit": "goodbye", "silence": "goodbye"}
 """House sound before an ending that the house decides; ``apology`` where none is named."""
+MOST_NAMED: Final = 16
+"""Fields that a notice names; of more it says how many."""
+LONGEST_NAME: Final = 100
+"""What of a client's own word is said back to it."""
 NEVER: Final = float("inf")
 
 
@@ -221,8 +225,10 @@ class Conversation:
             self._out.append(wish)
 
     def _tell_kept_back(self, fields: list[str]) -> None:
-        message = f"the route keeps its own {', '.join(fields)}"
-        self._tell_ours("talkpath.notice", code="field_kept", fields=fields, message=message)
+        named = [name[:LONGEST_NAME] for name in fields[:MOST_NAMED]]
+        more = f" and {len(fields) - len(named)} more" if len(fields) > len(named) else ""
+        message = f"the route keeps its own {', '.join(named)}{more}"
+        self._tell_ours("talkpath.notice", code="field_kept", fields=named, message=message)
 
     def _tell_ours(self, kind: str, **fields: Any) -> None:
         """Say what no agent says."""

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import aiohttp
 
-from gateway.runtime.share import Share
+from gateway.runtime.share import MESSAGE_BYTES, Share
+from gateway.runtime.text_bounds import marks_in
 
 WITH_DATA: Final = frozenset({aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY})
 """Kinds of messages that are the dialect's; the others are aiohttp's own."""
@@ -67,7 +68,7 @@ class Ears:
             self._waiter = None
             self.listen = False
         self.heard += 1
-        self._share.take(len(message.data) if message.type in WITH_DATA else 0)
+        self._take(message.data if message.type in WITH_DATA else b"")
         if message.type is aiohttp.WSMsgType.PONG and self.on_pong:
             self.on_pong(message.data)
         return message
@@ -89,9 +90,14 @@ class Ears:
                 break
             _finish(queue.read())
             self.heard += 1
-            share.take(len(message))
+            self._take(message)
         if buffer or queue.is_eof():
             self._wake(queue.exception())
+
+    def _take(self, message: str | bytes) -> None:
+        size_bytes = len(message)
+        is_long_text = size_bytes > MESSAGE_BYTES and isinstance(message, str)
+        self._share.take(size_bytes, marks_in(message) if is_long_text else 0)  # type: ignore[arg-type]
 
     def _wake(self, error: BaseException | None = None) -> None:
         if self._waiter is None or self._waiter.done():

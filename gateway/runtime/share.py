@@ -11,6 +11,8 @@ TURN: Final = 10.0
 """Messages that are read one after the other: a millisecond of work, three where each runs a tool."""
 MESSAGE_BYTES: Final = 1024
 """A message counts once more for each so many bytes."""
+MESSAGE_VALUES: Final = 32
+"""A text of more than `MESSAGE_BYTES` counts once more for each so many values: it is they that make it dear."""
 PATIENCE_S: Final = 4.0
 """How far a peer may be ahead of its rate: a reply in one burst, a call that was held up on its way."""
 LONGEST_S: Final = 1.0
@@ -28,9 +30,9 @@ class Share:
         self._turn_left = TURN
         self._at = 0.0
 
-    def take(self, size_bytes: int) -> None:
-        """Take note of a message that was read."""
-        self._turn_left -= 1 + size_bytes / MESSAGE_BYTES
+    def take(self, size_bytes: int, values: int = 0) -> None:
+        """Take note of a message that was read; ``values`` of a long one that is text."""
+        self._turn_left -= 1 + size_bytes / MESSAGE_BYTES + values / MESSAGE_VALUES
 
     @property
     def is_spent(self) -> bool:

@@ -17,7 +17,9 @@ from gateway.audio import AudioFormat, Converter
 from gateway.contracts import Codec
 from gateway.events import AnyEvent, CallerAudio, CallStarted, Event
 from gateway.runtime.legs import LegBounds
+from gateway.runtime.pieces import PIECE_BYTES
 from gateway.runtime.sound_share import SoundShare
+from gateway.runtime.text_bounds import bound_values
 from gateway.runtime.watched_leg import WatchedLeg
 from gateway.runtime.wires import WebSocketWire
 from gateway.settings import ServerSettings
@@ -116,6 +118,11 @@ class CallerLeg(WatchedLeg):
 
     def _pause_s(self) -> float:
         return self._share.pause_s(self._loop.time())
+
+    def _decode(self, message: str | bytes) -> list[Event]:
+        if isinstance(message, str) and len(message) > PIECE_BYTES:
+            bound_values(message)
+        return super()._decode(message)
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, CallerAudio):

@@ -144,8 +144,8 @@ class _Counted(Share):
         self.in_a_row = self.most = 0
         self._turn()
 
-    def take(self, size_bytes: int) -> None:
-        super().take(size_bytes)
+    def take(self, size_bytes: int, values: int = 0) -> None:
+        super().take(size_bytes, values)
         self.in_a_row += 1
         self.most = max(self.most, self.in_a_row)
 
