@@ -13,7 +13,7 @@ from counted_attacks import COUNTED
 from flood_attacks import FLOODS, calls
 from gates import Gate
 from gates_of_clients import GATES
-from ground import BOUND_MS, BUSY_MS, Pacing
+from ground import BOUND_MS, BUSY_MS, Pacing, wait_for
 from http_attacks import HTTP
 from machine_attacks import MACHINE
 from msgspec import Struct
@@ -112,9 +112,13 @@ class Siege:
     async def _honest_callers(self) -> AsyncIterator[None]:
         callers = honest_callers(self.castle)
         async with asyncio.TaskGroup() as group:
+            agent = self.castle.ground.hosts["good"]
+            expected = len(agent.peers) + len(callers)
             tasks = {name: group.create_task(caller.run()) for name, caller in callers.items()}
             try:
+                await wait_for(lambda: len(agent.peers) >= expected, 15)
                 yield
+                await asyncio.sleep(SHORTEST_S)  # the agent's greeting takes so long at least
             finally:
                 for caller in callers.values():
                     caller.hang_up()
