@@ -1,6 +1,5 @@
 """``talkpath audit verify``: whether an audit trail is whole."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,7 +8,7 @@ import typer
 from gateway.cli.check import Json
 from gateway.cli.refusing import print_json, refuse, refuse_configuration
 from gateway.errors import ConfigError, PluginError
-from gateway.observers.audit_chain import Verdict, Verifier
+from gateway.observers.audit_chain import UNSEALED, Verdict, Verifier
 from gateway.observers.audit_file import older_files
 from gateway.runtime.config import chosen_file, load_settings
 from gateway.settings import AuditSettings
@@ -24,7 +23,10 @@ File = Annotated[
 ]
 Config = Annotated[Path | None, typer.Option(help="Configuration with audit.path and audit.key.")]
 KeyFile = Annotated[
-    Path | None, typer.Option(help="File with the key that seals the lines, instead of audit.key.")
+    Path | None,
+    typer.Option(
+        help="File with the key that seals the lines, instead of audit.key; after a rotation one in each line."
+    ),
 ]
 Expect = Annotated[
     str,
@@ -33,8 +35,22 @@ Expect = Annotated[
         show_default=False,
     ),
 ]
+From = Annotated[
+    int,
+    typer.Option(
+        "--from", help="Number of the first line, when you have put the files before it elsewhere.", min=1
+    ),
+]
 Count = Annotated[int, typer.Option(help="Number that the last line must have at least.", min=0)]
 MOST_TOLD = 100
+FITS_NOT_WITHOUT_KEY = (
+    "no line fits without a key: give the key that sealed them, with --config FILE or --key-file FILE;"
+    " if there never was one, every line was changed"
+)
+FITS_NO_KEY = (
+    "no line fits the key that was given: give the one that sealed them, with --config FILE or --key-file FILE;"
+    " if it is the right one, all of the trail was made anew without it"
+)
 
 
 def audit(
@@ -45,6 +61,7 @@ def audit(
     key_file: KeyFile = None,
     expect: Expect = "",
     count: Count = 0,
+    begins_at: From = 1,
     json: Json = False,
 ) -> None:
     """Check an audit trail: every line that was changed, moved, put in or taken out is found, but for missing last ones.
@@ -65,19 +82,19 @@ def audit(
     if file is None and not settings.path:
         refuse("audit", "name the trail, or a configuration with audit.path", as_json=json)
     try:
-        verdict = _read(path, keys)
+        verdict = _read(path, keys, begins_at)
     except OSError as error:
         refuse(
             "audit",
             f"{path}: cannot be read ({error.strerror}); name the file that audit.path names",
             as_json=json,
         )
-    missing = _missing(verdict, expect, count)
+    problems = [*_wrong(verdict, bool(keys)), *_missing(path, verdict, expect, count)]
     if json:
-        print_json(_document(path, verdict, missing))
+        print_json(_document(path, verdict, problems, has_key=bool(keys)))
     else:
-        _print(path, verdict, missing)
-    raise typer.Exit(1 if verdict.findings or missing else 0)
+        _print(path, verdict, problems, has_key=bool(keys))
+    raise typer.Exit(1 if problems else 0)
 
 
 def _settings(file: Path | None, config: Path | None) -> AuditSettings:
@@ -88,12 +105,12 @@ def _settings(file: Path | None, config: Path | None) -> AuditSettings:
 
 def _keys(settings: AuditSettings, key_file: Path | None) -> list[bytes]:
     if key_file is not None:
-        return [key_file.read_bytes().strip()]
+        return [key for line in key_file.read_bytes().splitlines() if (key := line.strip())]
     return [key.reveal().encode() for key in settings.key]
 
 
-def _read(path: Path, keys: list[bytes]) -> Verdict:
-    verifier = Verifier(keys)
+def _read(path: Path, keys: list[bytes], begins_at: int) -> Verdict:
+    verifier = Verifier(keys, begins_at=begins_at)
     newest = path.open("rb")  # first: where it is not there, nothing is a trail
     with newest:
         for older in older_files(path):
@@ -103,8 +120,26 @@ def _read(path: Path, keys: list[bytes]) -> Verdict:
     return verifier.finish()
 
 
-def _missing(verdict: Verdict, expect: str, count: int) -> list[str]:
+def _wrong(verdict: Verdict, has_key: bool) -> list[str]:
+    """What is wrong with the lines that are there; when none fits, one sentence instead of one for each."""
+    findings = verdict.findings
+    problems = []
+    if verdict.is_of_another_key:
+        findings = [finding for finding in findings if finding.what != UNSEALED]
+        problems.append(FITS_NO_KEY if has_key else FITS_NOT_WITHOUT_KEY)
+    problems += [f"{finding.place} {finding.sentence}" for finding in findings[:MOST_TOLD]]
+    if len(findings) > MOST_TOLD:
+        problems.append(f"and {len(findings) - MOST_TOLD} more")
+    return problems
+
+
+def _missing(path: Path, verdict: Verdict, expect: str, count: int) -> list[str]:
     missing = []
+    if not verdict.lines:
+        missing.append(
+            f"{path} is empty: a gateway writes a line as soon as it starts, so what was in it was taken away,"
+            " or none has ever run with it"
+        )
     if expect and expect.lower() not in verdict.seals:
         missing.append(f"no line bears the seal {expect}: the trail was cut off before it, or made anew")
     if count > verdict.head.n:
@@ -114,38 +149,32 @@ def _missing(verdict: Verdict, expect: str, count: int) -> list[str]:
     return missing
 
 
-def _told(verdict: Verdict, missing: list[str]) -> Iterator[str]:
-    for finding in verdict.findings[:MOST_TOLD]:
-        yield f"{finding.place} {finding.sentence}"
-    if len(verdict.findings) > MOST_TOLD:
-        yield f"and {len(verdict.findings) - MOST_TOLD} more"
-    yield from missing
-
-
-def _document(path: Path, verdict: Verdict, missing: list[str]) -> dict[str, Any]:
+def _document(path: Path, verdict: Verdict, problems: list[str], *, has_key: bool) -> dict[str, Any]:
     return {
-        "ok": not verdict.findings and not missing,
+        "ok": not problems,
         "file": str(path),
         "lines": verdict.lines,
         "first": verdict.first,
         "last": verdict.head.n,
         "hash": verdict.head.seal,
-        "problems": list(_told(verdict, missing)),
+        "with_key": has_key,
+        "problems": problems,
         "notes": verdict.notes,
     }
 
 
-def _print(path: Path, verdict: Verdict, missing: list[str]) -> None:
-    for sentence in _told(verdict, missing):
+def _print(path: Path, verdict: Verdict, problems: list[str], *, has_key: bool) -> None:
+    for sentence in problems:
         typer.echo(f"talkpath audit: {sentence}", err=True)
     for sentence in verdict.notes:
         typer.echo(f"Note: {sentence}")
-    if verdict.findings or missing:
+    if problems:
         return
-    if not verdict.lines:
-        typer.echo(f"{path} is empty")
-        return
+    how = "" if has_key else ", checked without a key"
     typer.echo(
-        f"{path}: lines {verdict.first} to {verdict.head.n} are whole; the last one bears {verdict.head.seal}"
+        f"{path}: lines {verdict.first} to {verdict.head.n} are whole{how};"
+        f" the last one bears {verdict.head.seal}"
     )
+    if not has_key:
+        typer.echo("Without a key, whoever may write the file can have made all of it anew.")
     typer.echo("Whether lines are missing after it can be told only with --expect or --count.")

@@ -55,13 +55,51 @@ def torn_fields(fragment: bytes) -> dict[str, Any]:
     return {"kind": TORN, "bytes": len(fragment), "sha256": hashlib.sha256(fragment).hexdigest()}
 
 
-class Finding(Struct, frozen=True):
-    """Something that is wrong with a trail."""
+UNSEALED: Final = (
+    "does not bear the seal that it must: it, or something right before it, was changed or taken away",
+    "do not bear the seals that they must: they were changed, or sealed with a former key that was not given",
+)
+"""What is told of one line whose seal is not right, and of several in a row."""
+NO_LINE: Final = ("is no line of an audit trail", "are no lines of an audit trail")
 
-    place: str
-    """File and line."""
-    sentence: str
-    """What it is, for people."""
+
+class Place(Struct, frozen=True):
+    """Where a line stands."""
+
+    file: str
+    """Name of the file."""
+    line: int
+    """Its number in the file, from 1."""
+    order: int
+    """Its number among all lines that were read, from 1."""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+class Finding(Struct):
+    """Something that is wrong with a trail: with one line, or with several that follow each other."""
+
+    first: Place
+    """The first line that it is about."""
+    last: Place
+    """The last one."""
+    what: tuple[str, str]
+    """What it is, for people, when it is about one line and when about several."""
+
+    @property
+    def place(self) -> str:
+        """Files and lines, for people."""
+        if self.first == self.last:
+            return str(self.first)
+        if self.first.file == self.last.file:
+            return f"{self.first.file}: lines {self.first.line} to {self.last.line}"
+        return f"{self.first} to {self.last}"
+
+    @property
+    def sentence(self) -> str:
+        """What it is, for people."""
+        return self.what[self.first != self.last]
 
 
 class Verdict(Struct):
@@ -69,6 +107,10 @@ class Verdict(Struct):
 
     lines: int = 0
     """Lines that were read, broken ones included."""
+    sealed: int = 0
+    """Those of them that have a number and a seal, be it right or not."""
+    fitting: int = 0
+    """Those of them whose seal fits a key that was given."""
     first: int = 0
     """Number of the first line; more than 1 where earlier files are gone."""
     head: Head = Head()
@@ -78,22 +120,36 @@ class Verdict(Struct):
     findings: list[Finding] = []
     """Everything that is wrong."""
     notes: list[str] = []
-    """What is not wrong but should be known: places where the gateway itself noted a broken line, or lost some."""
+    """What is not wrong but should be known: where the gateway itself noted a broken line, lost some or deleted files."""
+
+    @property
+    def is_of_another_key(self) -> bool:
+        """Whether no line at all fits, so that it is the key which is wrong, as far as can be told."""
+        return bool(self.sealed) and not self.fitting
 
 
 class Verifier:
     """Reads a trail in order, file by file, and goes on after what is wrong."""
 
-    def __init__(self, keys: Sequence[bytes] = ()) -> None:
+    def __init__(self, keys: Sequence[bytes] = (), *, begins_at: int = 1) -> None:
+        """Prepare to read.
+
+        Args:
+            keys: All that lines were sealed with, in any order; none where they were sealed without one.
+            begins_at: Number of the first line that is there, when those before it were put elsewhere on purpose.
+        """
+        self._begins_at = begins_at
         self._keys = tuple(keys) or (b"",)
-        self._fragment: tuple[str, bytes] | None = None
+        self._fragment: tuple[Place, bytes] | None = None
         self._began = False
+        self._cut: Place | None = None  # the first line of all, when it continues a file that is not here
+        self._deleted: set[int] = set()  # numbers of files that the gateway noted to have deleted
         self.verdict = Verdict()
 
     def read_file(self, name: str, lines: Iterable[bytes]) -> None:
         """Read one file; the last line of the newest may be under way."""
         for number, line in enumerate(lines, 1):
-            self._read(f"{name}:{number}", line)
+            self._read(Place(name, number, self.verdict.lines + 1), line)
 
     def finish(self) -> Verdict:
         """Say what is to be said of the end."""
@@ -101,9 +157,11 @@ class Verifier:
             place, fragment = self._fragment
             self._wrong(place, f"is torn: {len(fragment)} bytes without an end that nobody has noted")
             self._fragment = None
+        if self._cut is not None and not self.verdict.is_of_another_key:
+            self._judge_cut(self._cut)
         return self.verdict
 
-    def _read(self, place: str, line: bytes) -> None:
+    def _read(self, place: Place, line: bytes) -> None:
         verdict = self.verdict
         verdict.lines += 1
         text = line.removesuffix(b"\n")
@@ -112,7 +170,7 @@ class Verifier:
             self._keep_fragment(place, text)
             return
         if self._fragment is not None:
-            self._settle_fragment(fields)
+            self._settle_fragment(*self._fragment, fields)
         if not self._began:
             self._begin(place, fields)
         body, told = text[: _TAIL.search(text).start()], str(fields["hash"])  # type: ignore[union-attr]
@@ -121,47 +179,80 @@ class Verifier:
                 place,
                 f"has the number {fields['n']} where {verdict.head.n + 1} is due: lines are missing or moved",
             )
-        if not any(hmac.compare_digest(seal(verdict.head.seal, body, key), told) for key in self._keys):
-            self._wrong(
-                place,
-                "does not bear the seal that it must: it, or something right before it, was changed or taken away",
-            )
+        verdict.sealed += 1
+        if any(hmac.compare_digest(seal(verdict.head.seal, body, key), told) for key in self._keys):
+            verdict.fitting += 1
+            self._note_deleted(fields)
+        else:
+            self._wrong(place, *UNSEALED)
         verdict.head = Head(int(fields["n"]), told)
         verdict.seals.add(told)
         if fields.get("kind") == "trail.lost":
             verdict.notes.append(f"{place} says that {fields.get('lines')} lines could not be written")
 
-    def _begin(self, place: str, fields: dict[str, Any]) -> None:
+    def _begin(self, place: Place, fields: dict[str, Any]) -> None:
         """The first line of all says where the chain comes from."""
         self._began = True
         verdict = self.verdict
         verdict.first = int(fields["n"])
         if verdict.first != 1 and isinstance(fields.get("after"), str):
             verdict.head = Head(verdict.first - 1, fields["after"])
-            verdict.notes.append(
-                f"{place} continues a file that is not here; nothing can be said of what was before"
-            )
+            self._cut = place
         elif verdict.first != 1:
             self._wrong(place, f"has the number {verdict.first}: the beginning of the trail is missing")
             verdict.head = Head(verdict.first - 1)
 
-    def _keep_fragment(self, place: str, text: bytes) -> None:
+    def _note_deleted(self, fields: dict[str, Any]) -> None:
+        """Files are known by their numbers: a copy of the trail may have another name."""
+        deleted = fields.get("deleted") if fields.get("kind") == CONTINUED else None
+        for name in deleted if isinstance(deleted, list) else ():
+            number = str(name).rpartition(".")[2]
+            if number.isdecimal():
+                self._deleted.add(int(number))
+
+    def _judge_cut(self, place: Place) -> None:
+        """That a file is gone is no finding where a line tells that the gateway deleted it."""
+        before = self.verdict.first - 1
+        if before in self._deleted or before + 1 == self._begins_at:
+            why = (
+                "the gateway deleted, as it noted itself" if before in self._deleted else "was put elsewhere"
+            )
+            self.verdict.notes.append(
+                f"{place} continues a file that {why}; nothing can be said of what was before"
+            )
+        else:
+            self._wrong(
+                place,
+                f"continues line {before}, whose file is not here and was not deleted by the gateway:"
+                " it was taken away; put it back beside this one",
+            )
+
+    def _keep_fragment(self, place: Place, text: bytes) -> None:
         if self._fragment is not None:
-            self._wrong(self._fragment[0], "is no line of an audit trail")
+            self._wrong(self._fragment[0], *NO_LINE)
         self._fragment = place, text
 
-    def _settle_fragment(self, fields: dict[str, Any]) -> None:
+    def _settle_fragment(self, place: Place, fragment: bytes, fields: dict[str, Any]) -> None:
         """A broken line is no finding where the next one tells of just these bytes."""
-        place, fragment = self._fragment or ("", b"")
         self._fragment = None
         noted = torn_fields(fragment)
         if all(fields.get(name) == value for name, value in noted.items()):
             self.verdict.notes.append(f"{place} is torn, as the gateway noted itself when it went on")
         else:
-            self._wrong(place, "is no line of an audit trail")
+            self._wrong(place, *NO_LINE)
 
-    def _wrong(self, place: str, sentence: str) -> None:
-        self.verdict.findings.append(Finding(place, sentence))
+    def _wrong(self, place: Place, one: str, many: str = "") -> None:
+        """Tell what is wrong with a line; where the same is wrong with the line before, it is one finding."""
+        findings = self.verdict.findings
+        if (
+            many
+            and findings
+            and findings[-1].what == (one, many)
+            and findings[-1].last.order + 1 == place.order
+        ):
+            findings[-1].last = place
+        else:
+            findings.append(Finding(place, place, (one, many)))
 
 
 def _fields(text: bytes) -> dict[str, Any] | None:

@@ -16,9 +16,9 @@ def _own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TALKPATH_CONFIG", raising=False)
 
 
-def write(lines: int = 5, key: str = "", max_bytes: int = 1 << 20) -> str:
+def write(lines: int = 5, key: str = "", max_bytes: int = 1 << 20, keep_files: int = 1000) -> str:
     """Make a trail; gives its last seal."""
-    file = AuditFile(Path("audit.jsonl"), key=key.encode(), max_bytes=max_bytes)
+    file = AuditFile(Path("audit.jsonl"), key=key.encode(), max_bytes=max_bytes, keep_files=keep_files)
     file.open()
     for place in range(lines):
         file.put({"kind": "refused", "place": place})
@@ -38,7 +38,7 @@ def test_a_whole_trail_is_told_with_its_end(capsys: pytest.CaptureFixture[str]) 
     last = write()
     assert run("audit.jsonl", "--expect", last.upper(), "--count", "5") == 0
     out, err = capsys.readouterr()
-    assert f"lines 1 to 5 are whole; the last one bears {last}" in out
+    assert f"lines 1 to 5 are whole, checked without a key; the last one bears {last}" in out
     assert "only with --expect or --count" in out
     assert err == ""
 
@@ -86,15 +86,98 @@ def test_path_and_key_come_from_the_configuration(capsys: pytest.CaptureFixture[
 
 
 def test_files_that_were_put_aside_belong_to_it(capsys: pytest.CaptureFixture[str]) -> None:
-    """One missing between two others is found; the first ones may be gone, which is told."""
+    """One missing between two others is found."""
     write(30, max_bytes=300)
     assert run("audit.jsonl") == 0
-    older = sorted(Path().glob("audit.jsonl.0*"))
-    older[0].unlink()
-    assert run("audit.jsonl") == 0
-    assert "Note: " in capsys.readouterr().out
-    older[3].unlink()
+    sorted(Path().glob("audit.jsonl.0*"))[3].unlink()
     assert run("audit.jsonl") == 1
+    assert "lines are missing or moved" in capsys.readouterr().err
+
+
+def test_a_file_that_nobody_noted_to_have_deleted_was_taken_away(capsys: pytest.CaptureFixture[str]) -> None:
+    """The oldest one too, unless whoever checks says where the trail begins now."""
+    write(30, key=KEY, max_bytes=300)
+    Path("key").write_text(KEY)
+    oldest, next_one, *_ = sorted(Path().glob("audit.jsonl.0*"))
+    before = int(oldest.suffix[1:])
+    oldest.unlink()
+    assert run("audit.jsonl", "--key-file", "key") == 1
+    told = f"{next_one.name}:1 continues line {before}, whose file is not here and was not deleted by the gateway"
+    assert told in capsys.readouterr().err
+    assert run("audit.jsonl", "--key-file", "key", "--from", str(before + 1)) == 0
+    assert "Note: " in capsys.readouterr().out
+    next_one.unlink()
+    assert run("audit.jsonl", "--key-file", "key", "--from", str(before + 1)) == 1
+
+
+def test_files_that_the_gateway_deleted_are_a_note(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where the trail was copied under another name; one more that is gone is found."""
+    write(30, key=KEY, max_bytes=300, keep_files=4)
+    Path("key").write_text(KEY)
+    for path in [Path("audit.jsonl"), *Path().glob("audit.jsonl.0*")]:
+        path.rename(path.name.replace("audit", "copy"))
+    assert run("copy.jsonl", "--key-file", "key") == 0
+    assert "continues a file that the gateway deleted, as it noted itself" in capsys.readouterr().out
+    min(Path().glob("copy.jsonl.0*")).unlink()
+    assert run("copy.jsonl", "--key-file", "key") == 1
+
+
+def test_an_empty_trail_was_emptied(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1 and a sentence: a gateway that ever ran has left a line."""
+    write()
+    Path("audit.jsonl").write_bytes(b"")
+    assert run("audit.jsonl") == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "audit.jsonl is empty: a gateway writes a line as soon as it starts" in err
+    assert run("audit.jsonl", "--json") == 1
+
+
+def test_it_is_said_that_there_was_no_key(capsys: pytest.CaptureFixture[str]) -> None:
+    """A trail that was made anew without one passes such a check; with one nothing of it is said."""
+    write()
+    assert run("audit.jsonl") == 0
+    out = capsys.readouterr().out
+    assert "lines 1 to 5 are whole, checked without a key" in out
+    assert "whoever may write the file can have made all of it anew" in out
+    assert run("audit.jsonl", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["with_key"] is False
+    Path("audit.jsonl").unlink()
+    write(key=KEY)
+    Path("key").write_text(KEY)
+    assert run("audit.jsonl", "--key-file", "key") == 0
+    assert "without a key" not in capsys.readouterr().out
+
+
+def test_a_key_that_fits_no_line_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the key or with another one it is the key that is told of, and what to give; not each line."""
+    write(30, key=KEY, max_bytes=300)
+    assert run("audit.jsonl") == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert (
+        "no line fits without a key: give the key that sealed them, with --config FILE or --key-file FILE"
+        in err
+    )
+    Path("key").write_text("another-key-that-is-long-enough")
+    assert run("audit.jsonl", "--key-file", "key") == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "no line fits the key that was given" in err
+
+
+def test_lines_of_a_former_key_are_one_finding(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the new key alone those before the rotation are summed up; a file with both keys fits all."""
+    write(5, key=KEY)
+    write(5, key=f"{KEY}-next")
+    Path("key").write_text(f"{KEY}-next\n")
+    assert run("audit.jsonl", "--key-file", "key") == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "audit.jsonl: lines 1 to 5 do not bear the seals that they must" in err
+    assert "sealed with a former key that was not given" in err
+    Path("key").write_text(f"{KEY}-next\n\n{KEY}\n")
+    assert run("audit.jsonl", "--key-file", "key") == 0
 
 
 @pytest.mark.parametrize(

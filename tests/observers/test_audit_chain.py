@@ -88,7 +88,9 @@ def test_who_has_no_key_cannot_make_the_chain_anew() -> None:
     changed = [{**fields, "who": "nobody"} for fields in LINES]
     forged = b"".join(chain(b"", changed))
     assert not verdict_of(forged).findings
-    assert len(verdict_of(forged, KEY).findings) == len(LINES)
+    verdict = verdict_of(forged, KEY)
+    assert [finding.place for finding in verdict.findings] == [f"audit.jsonl: lines 1 to {len(LINES)}"]
+    assert verdict.is_of_another_key
     assert verdict_of(b"".join(chain(KEY)), b"another key").findings
 
 
@@ -109,6 +111,23 @@ def test_one_change_is_told_at_its_place_and_hides_no_other() -> None:
         lines[place] = lines[place].replace(b"refused", b"ignored")
     places = [finding.place for finding in verdict_of(b"".join(lines)).findings]
     assert places == ["audit.jsonl:3", "audit.jsonl:6"]
+
+
+def test_a_run_of_failures_is_one_finding_across_files() -> None:
+    """Lines that follow each other and fail alike are summed up, wherever a file ends; a good one between parts them."""
+    lines = chain()
+    verifier = Verifier([KEY])
+    for name, part in (("audit.jsonl.000000000003", lines[:3]), ("audit.jsonl", lines[3:])):
+        verifier.read_file(name, part)
+    assert [finding.place for finding in verifier.finish().findings] == [
+        "audit.jsonl.000000000003:1 to audit.jsonl:5"
+    ]
+    strange = [b"one\n", b"two\n", lines[0], b"three\n", *lines[1:]]
+    findings = verdict_of(b"".join(strange)).findings
+    assert [(finding.place, finding.sentence) for finding in findings] == [
+        ("audit.jsonl: lines 1 to 2", "are no lines of an audit trail"),
+        ("audit.jsonl:4", "is no line of an audit trail"),
+    ]
 
 
 def test_the_reference_tells_the_seal_exactly(tmp_path: Path) -> None:

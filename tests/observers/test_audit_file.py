@@ -196,7 +196,7 @@ def test_files_are_put_aside_and_the_oldest_deleted(tmp_path: Path) -> None:
     verdict = verdict_of(path)
     assert verdict.findings == []
     assert verdict.first > 1
-    assert "continues a file that is not here" in verdict.notes[0]
+    assert "continues a file that the gateway deleted" in verdict.notes[0]
     assert b'"deleted":["audit.jsonl.' in path.read_bytes()
     again = opened(path)
     assert again.sections == {"server": "ab"}
