@@ -261,13 +261,17 @@ class _Check:
         place = place_of(endpoint)
         if endpoint and place is None:
             self._add(("telemetry", "otlp_endpoint"), "expected an address such as http://collector:4318")
-        elif place and not book.lists("telemetry", *place):
+        elif place and not (book.lists("telemetry", *place) or self._is_beside_us(place[0])):
             self._add(("telemetry", "otlp_endpoint"), _outside(place, name, route, "telemetry"))
         for adapter, rest in carriers_of(self._settings).items():
             place = place_of(rest)
             serves = not route.match.adapter or adapter in route.match.adapter
             if place and serves and not book.lists("carrier", *place):
                 self._add(("adapters", adapter, "rest"), _outside(place, name, route, "carrier"))
+
+    def _is_beside_us(self, host: str) -> bool:
+        """Whether a host is in the network where the gateway runs: nobody outside of it can have a name of one label."""
+        return self._settings.server.egress != "strict" and "." not in host and ":" not in host
 
     def secrets(self) -> None:
         """Agents that calls can come to must have the secrets that their kind needs; others may wait for theirs."""

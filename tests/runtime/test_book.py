@@ -127,8 +127,15 @@ def test_an_exporter_outside_the_book_is_refused_with_the_reason() -> None:
 def test_an_exporter_must_be_in_the_book_of_every_region_that_calls_may_reach() -> None:
     """Also of one that a route only allows."""
     text = AGENTS.replace("agent: berlin}", "agent: berlin, allow_regions: [us]}")
-    text += "telemetry: {otlp_endpoint: 'http://otel:4318'}\nregions: {eu: {telemetry: ['otel:4318']}}\n"
+    text += "telemetry: {otlp_endpoint: 'http://otel.internal:4318'}\nregions: {eu: {telemetry: ['otel.internal:4318']}}\n"
     assert "is not in the book of us" in problem(text)
+
+
+def test_a_collector_beside_the_gateway_need_not_be_listed_unless_egress_is_strict() -> None:
+    """A name of one label is one in the network where the gateway itself runs; strict egress wants it listed all the same."""
+    text = AGENTS + "telemetry: {otlp_endpoint: 'http://otel-collector:4318'}\n"
+    load(text)
+    assert "otel-collector:4318 is not in the book of eu" in problem(text + "server: {egress: strict}\n")
 
 
 def test_a_carrier_outside_the_book_is_refused_with_the_reason() -> None:
