@@ -78,6 +78,8 @@ class CallTerms(Struct, frozen=True):
     """Whether the agent is told which keys were pressed."""
     client_may: frozenset[str] = frozenset()
     """Session fields, or parts of them as in ``input.keyterms``, that a client of the Voice Agent API may set."""
+    anybody: bool = False
+    """Whether the client came with a minted token, which whoever has the page may have."""
     speaks_api: bool = False
     """Whether the caller is such a client throughout: it is told everything in the API's order, and may come back."""
     cancellable: frozenset[str] = frozenset()

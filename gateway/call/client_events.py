@@ -11,6 +11,7 @@ import msgspec
 from gateway.call.caller_events import CallerEvents
 from gateway.call.client_session import Asked
 from gateway.call.conversation import LONGEST_NAME, Handlers
+from gateway.client_rules import as_typed, goes_on, read_message
 from gateway.commands import Forward, Tell
 from gateway.events import (
     CallerAnsweredTool,
@@ -62,7 +63,14 @@ class ClientEvents(CallerEvents):
 
     def _caller_prompted(self, event: CallerPrompted, now: float) -> None:
         self._watch.words(now)
-        self._ask(event.instructions, event.raw if self._terms.speaks_api else "")
+        if self._client.may_instruct:
+            as_it_came = self._terms.speaks_api and not self._terms.anybody
+            self._ask(event.instructions, event.raw if as_it_came else "")
+            return
+        words = as_typed(event.instructions)
+        if words != event.instructions:
+            self._tell_unspoken("the instructions of reply.create were passed on as words of the caller")
+        self._ask(words)
 
     def _caller_answered_tool(self, event: CallerAnsweredTool, now: float) -> None:
         if self._tools.answered(event):
@@ -75,10 +83,19 @@ class ClientEvents(CallerEvents):
             )
 
     def _caller_forwarded(self, event: CallerForwarded, _now: float) -> None:
+        message = read_message(event.raw)
+        if message is None or not goes_on(message.type, anybody=self._terms.anybody):
+            kind = message.type[:100] if message else ""
+            self._tell_error(("invalid_format", f"Unknown message type: {kind}", ""))
+            return
+        if not (message.is_of_caller or self._client.may_instruct):
+            self._tell_unspoken("a conversation.message of another role than user was not passed on")
+            return
+        raw = message.bare if self._terms.anybody else event.raw
         if self._agent_up:
-            self._out.append(Forward(event.raw))
+            self._out.append(Forward(raw))
         else:
-            self._wishes.forward(event.raw)
+            self._wishes.forward(raw)
 
     # Words to the client
 
@@ -93,6 +110,10 @@ class ClientEvents(CallerEvents):
     def _tell_updated(self, asked: Asked) -> None:
         """Answer an update that no agent will answer, now or at all."""
         self._tell_ours("session.updated", changes=msgspec.Raw(asked.changes.encode() or b"{}"))
+
+    def _tell_unspoken(self, what: str) -> None:
+        message = f"{what}: the route keeps its own system_prompt, which its client_may does not name"
+        self._tell_ours("talkpath.notice", code="field_kept", fields=["system_prompt"], message=message)
 
     def _tell_notice(self, message: str) -> None:
         self._tell_ours("talkpath.notice", message=message)

@@ -2,7 +2,8 @@
 
 Owns the merge rule, field by field:
 
-* A field that neither the route's list nor `ALWAYS` names keeps the route's value; the client is told its name.
+* A field that neither the route's list nor `ALWAYS` names keeps the route's value; the client is told its name. So does
+  one below `input`, `output` or in a tool that `gateway.client_rules` does not let pass.
 * `system_prompt`, `greeting` and `webhook` of the client stand in the place of the route's.
 * `input` and `output` are laid over the route's field by field, and so is `input.turn_detection` below them: the whole
   of it is sent on, because the provider does not say how it merges a part (reference: Voice Agent API, 3.1).
@@ -17,6 +18,8 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple
 
 import msgspec
+
+from gateway.client_rules import TURN_DETECTION, passes
 
 ALWAYS: Final = frozenset({"output.volume"})
 """Fields that every client may set: how loud it hears the agent is nobody else's matter."""
@@ -49,8 +52,12 @@ class Asked(NamedTuple):
 class ClientSession:
     """What the client of one call has set so far."""
 
-    def __init__(self, may: AbstractSet[str], route_tools: AbstractSet[str]) -> None:
+    def __init__(
+        self, may: AbstractSet[str], route_tools: AbstractSet[str], *, anybody: bool = False
+    ) -> None:
+        """Begin with nothing set; ``anybody`` is whoever comes with a minted token."""
         self._may = may | ALWAYS
+        self._anybody = anybody
         self._route_tools = route_tools
         self._fields: Json = {}
         self.tools: dict[str, float] = {}
@@ -93,6 +100,11 @@ class ClientSession:
         return msgspec.json.encode(fields).decode() if fields else ""
 
     @property
+    def may_instruct(self) -> bool:
+        """Whether it may tell the agent what to do, rather than only speak to it as its caller."""
+        return "system_prompt" in self._may
+
+    @property
     def has_asked(self) -> bool:
         """Whether it has set anything at all."""
         return bool(self._fields)
@@ -110,21 +122,46 @@ class ClientSession:
         allowed: Json = {}
         kept: list[str] = []
         for name, value in session.items():
-            if name not in _SIDES or not isinstance(value, dict):
-                if name in self._may and (name not in _SIDES or value is None):
-                    allowed[name] = value
-                else:
-                    kept.append(name)
-                continue
-            for key, nested in value.items():
-                path = f"{name}.{key}"
-                if path in LINE:
-                    continue
-                if {name, path} & self._may:
-                    allowed.setdefault(name, {})[key] = nested
-                else:
-                    kept.append(path)
+            if name in _SIDES and isinstance(value, dict):
+                if passed := self._side(name, value, kept):
+                    allowed[name] = passed
+            elif name not in self._may or (name in _SIDES and value is not None):
+                kept.append(name)
+            elif name == "tools" and isinstance(value, list):
+                allowed[name] = [self._tool(place, tool, kept) for place, tool in enumerate(value)]
+            else:
+                allowed[name] = value
         return allowed, kept
+
+    def _side(self, side: str, fields: Json, kept: list[str]) -> Json:
+        """Of `input` or `output` what passes."""
+        passed: Json = {}
+        for key, value in fields.items():
+            path = f"{side}.{key}"
+            if path in LINE:
+                continue
+            if not {side, path} & self._may:
+                kept.append(path)
+            elif path == TURN_DETECTION and isinstance(value, dict):
+                passed[key] = self._passed(TURN_DETECTION, value, path, kept)
+            elif passes(side, key, value, anybody=self._anybody, named=path in self._may):
+                passed[key] = value
+            else:
+                kept.append(path)
+        return passed
+
+    def _tool(self, place: int, tool: Any, kept: list[str]) -> Any:
+        """A declared tool with what of it passes."""
+        return self._passed("tools", tool, f"tools[{place}]", kept) if isinstance(tool, dict) else tool
+
+    def _passed(self, part: str, fields: Json, path: str, kept: list[str]) -> Json:
+        passed: Json = {}
+        for key, value in fields.items():
+            if passes(part, key, value, anybody=self._anybody):
+                passed[key] = value
+            elif value is not None:  # clients send back what a session is echoed with
+                kept.append(f"{path}.{key[:100]}")
+        return passed
 
     def _laid(self, name: str, value: Any) -> Any:
         """Lay a field over what the client has set before; gives what is to be sent on."""

@@ -16,8 +16,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.audio import AudioFormat
+from gateway.client_rules import TURN_DETECTION, typed, without_content, without_values
 from gateway.commands import CallEnded
-from gateway.events import CallerConfigured, CallStarted, EndingAsked
+from gateway.events import CallerConfigured, CallerForwarded, CallerPrompted, CallStarted, EndingAsked
 from gateway.redaction import NUMBER, REDACTION, mask_number
 
 _DOT: Final = "•"
@@ -62,17 +63,31 @@ def _names_of_fields(raw: str) -> str:
 def _shown_field(name: str, value: Any) -> Any:
     """What of a field is no word of anybody: names of nested fields and tools, and who may interrupt."""
     match name, value:
-        case (("input" | "output" | "turn_detection"), dict()):
-            return {key: _shown_field(key, nested) for key, nested in value.items()}
+        case (("input" | "output"), dict()):
+            shown = without_values(name, value)
+            if isinstance(detection := value.get("turn_detection"), dict):
+                shown["turn_detection"] = _without_words(TURN_DETECTION, detection, "interrupt_response")
+            return shown
         case "tools", list():
             return [
-                {key: tool[key] for key in ("name", "timeout_seconds") if key in tool}
+                _without_words("tools", tool, "name", "timeout_seconds")
                 for tool in value
                 if isinstance(tool, dict)
             ]
-        case (("interrupt_response" | "agent_id"), bool() | str()):
+        case "agent_id", str():
             return value
     return None
+
+
+def _without_words(part: str, fields: dict[str, Any], *shown: str) -> dict[str, Any]:
+    """Fields without their values, but for those by which a conversation goes."""
+    return without_values(part, fields) | {name: fields[name] for name in shown if name in fields}
+
+
+def _masked_instructions(instructions: str) -> str:
+    """Whether somebody typed them is known, what is not."""
+    before, words, after = typed(instructions)
+    return f"{before}{_masked(words)}{after}"
 
 
 def _emptied(value: Any) -> Any:
@@ -91,6 +106,8 @@ _RULES: Final[dict[str, Rule]] = {
 _OWN_RULES: Final[dict[tuple[type, str], Rule]] = {
     (CallerConfigured, "raw"): _names_of_fields,
     (CallStarted, "raw"): _names_of_fields,
+    (CallerForwarded, "raw"): without_content,
+    (CallerPrompted, "instructions"): _masked_instructions,
     (EndingAsked, "reason"): _masked,  # an agent gives it, in words of the conversation
 }
 

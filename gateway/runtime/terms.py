@@ -52,6 +52,7 @@ def call_terms(
         closing_leaves=adapter.closing_leaves,
         dtmf=route.settings.dtmf,
         client_may=frozenset(_client_may(route.settings, info)),
+        anybody=info.admitted_by == "token",
         speaks_api=adapter.in_band,
         cancellable=frozenset(cancellable),
         clips={name: info.audio.ms(len(audio)) for name, audio in clips.items()},

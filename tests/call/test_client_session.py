@@ -6,14 +6,16 @@ from typing import Any
 import pytest
 
 from gateway.call.client_session import Asked, ClientSession
+from gateway.events import CallerConfigured
+from gateway.observers.journal_words import without_words
 
 
 def update(session: Any) -> str:
     return json.dumps({"type": "session.update", "session": session})
 
 
-def client(*may: str, route_tools: tuple[str, ...] = ()) -> ClientSession:
-    return ClientSession(frozenset(may), frozenset(route_tools))
+def client(*may: str, route_tools: tuple[str, ...] = (), anybody: bool = False) -> ClientSession:
+    return ClientSession(frozenset(may), frozenset(route_tools), anybody=anybody)
 
 
 def changes(asked: Asked) -> Any:
@@ -59,6 +61,85 @@ def test_a_field_passes_only_where_the_route_names_it(
     asked = client(*may).update(update(session))
     assert changes(asked) == set_
     assert asked.kept == kept
+
+
+ADDRESS = "https://elsewhere.example/x"
+WAYS_OUT: list[tuple[Any, list[str]]] = [
+    ({"tools": [tool("a", url=ADDRESS)]}, ["tools[0].url"]),
+    ({"tools": [tool("a"), tool("b", server={"url": ADDRESS})]}, ["tools[1].server"]),
+    ({"tools": [tool("a", http={"url": ADDRESS})]}, ["tools[0].http"]),
+    ({"tools": [tool("a", serverUrl="x")]}, ["tools[0].serverUrl"]),
+    ({"tools": [tool("a", mcp_servers=[])]}, ["tools[0].mcp_servers"]),
+    ({"tools": [tool("a", new={"deep": [{"callback": 1}]})]}, ["tools[0].new"]),
+    ({"tools": [tool("a", new=[["wss://elsewhere.example"]])]}, ["tools[0].new"]),
+    ({"tools": [tool("a", description={"url": ADDRESS})]}, ["tools[0].description"]),
+    ({"tools": [tool("a", response_instructions={"webhook": "x"})]}, ["tools[0].response_instructions"]),
+    ({"tools": [tool("a", response_instructions={"error": {"a": 1}})]}, ["tools[0].response_instructions"]),
+    ({"input": {"webhook": {"url": ADDRESS}}}, ["input.webhook"]),
+    ({"input": {"continuous_partials": {"url": ADDRESS}}}, ["input.continuous_partials"]),
+    ({"input": {"turn_detection": {"model_url": ADDRESS}}}, ["input.turn_detection.model_url"]),
+    ({"output": {"audio_url": ADDRESS}}, ["output.audio_url"]),
+    ({"output": {"new": ADDRESS}}, ["output.new"]),
+]
+
+
+@pytest.mark.parametrize("anybody", [False, True])
+@pytest.mark.parametrize(("session", "kept"), WAYS_OUT)
+def test_nothing_that_may_lead_to_a_host_passes(session: Any, kept: list[str], anybody: bool) -> None:
+    """Neither with a key nor with a token: the field is named, and the rest of the update holds."""
+    one = client("tools", "input", "output", anybody=anybody)
+    asked = one.update(update(session))
+    assert asked.kept == kept
+    assert kept[0].rpartition(".")[2] not in asked.changes
+    assert "elsewhere" not in asked.changes
+    assert len(changes(asked).get("tools", [])) == len(session.get("tools", []))
+
+
+def test_what_a_provider_adds_passes_with_a_key_and_not_with_a_token() -> None:
+    """An unknown field of a part needs no release of ours; a token is anybody's, and sets what is known, or what the route names."""
+    known: dict[str, Any] = {
+        "keyterms": ["http://x"],
+        "turn_detection": {"vad_threshold": 0.5, "uninterruptible_turns": []},
+    }
+    whole: dict[str, Any] = {
+        "tools": [
+            tool(
+                "a",
+                parameters={"properties": {"url": {"type": "string"}}},
+                response_instructions={"error": "Say sorry."},
+                http=None,
+            )
+        ],
+        "input": known,
+        "output": {"volume": 50},
+    }
+    more = {**whole, "input": {**known, "novelty": {"on": True}}, "output": {"volume": 50, "pace": 2}}
+    may = ("tools", "input", "output")
+    passed = changes(client(*may).update(update(more)))
+    assert passed["input"] == more["input"]
+    assert passed["output"] == more["output"]
+    asked = client(*may, anybody=True).update(update(more))
+    assert asked.kept == ["input.novelty", "output.pace"]
+    del whole["tools"][0]["http"]
+    assert changes(asked) == whole
+    named = client(*may, "output.pace", anybody=True).update(update(more))
+    assert named.kept == ["input.novelty"]
+
+
+@pytest.mark.parametrize("anybody", [False, True])
+@pytest.mark.parametrize(
+    "session", [*(session for session, _ in WAYS_OUT), {"output": {"pace": 2, "a": None}}]
+)
+def test_a_journal_without_words_decides_the_same(session: Any, anybody: bool) -> None:
+    """What a journal leaves of an update is kept back or passes as the update was, and shows none of its values."""
+    masked = without_words(CallerConfigured(update(session))).raw
+    may = ("tools", "input", "output")
+    assert (
+        client(*may, anybody=anybody).update(masked).kept
+        == client(*may, anybody=anybody).update(update(session)).kept
+    )
+    assert "elsewhere" not in masked
+    assert without_words(CallerConfigured(masked)).raw == masked
 
 
 def test_sides_are_laid_over_field_by_field() -> None:
