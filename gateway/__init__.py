@@ -17,7 +17,7 @@ from gateway.contracts import (
     Upgrade,
     Visit,
 )
-from gateway.errors import ConfigError, PluginError, ToolError, WireError
+from gateway.errors import ConfigError, NotProven, PluginError, ToolError, WireError
 from gateway.hookspecs import hookimpl
 from gateway.redaction import Redactor
 from gateway.settings import AdapterSettings, AgentSettings, Secret, Secrets, Settings
@@ -38,6 +38,7 @@ __all__ = [
     "Invitation",
     "Knock",
     "Local",
+    "NotProven",
     "Observer",
     "ObserverKind",
     "PluginError",

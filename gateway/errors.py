@@ -1,4 +1,4 @@
-"""The four exceptions that cross levels of the house; expected trouble is an event, not one of these."""
+"""The exceptions that cross levels of the house; expected trouble is an event, not one of these."""
 
 from typing import Final
 
@@ -33,6 +33,10 @@ class WireError(Exception):
             sentence = "".join(letter if letter.isprintable() else " " for letter in sentence)
         super().__init__(sentence[:SENTENCE_CHARACTERS])
         self.fatal = fatal
+
+
+class NotProven(WireError):  # noqa: N818 - a fact about a request, in the house's words
+    """A carrier's proof is good for a request, and not for what is read in it; answered as a wrong proof is."""
 
 
 class ToolError(Exception):

@@ -10,10 +10,10 @@ from typing import Final, Literal, cast
 from urllib.parse import quote, urlencode
 from xml.etree.ElementTree import Element, SubElement, tostring  # only writes; nothing from outside is parsed
 
-from gateway.adapters.twilio_signature import form_fields, reason_to_refuse
+from gateway.adapters.twilio_signature import form_fields, form_of, reason_to_refuse
 from gateway.commands import Command, HangUp, Transfer
 from gateway.contracts import Document, HttpRequest, Invitation, Knock, Visit
-from gateway.errors import WireError
+from gateway.errors import NotProven, WireError
 from gateway.events import CallInfo
 from gateway.settings import AdapterSettings, Secrets
 
@@ -57,8 +57,37 @@ def authorize(knock: Knock, settings: TwilioSettings, _now: float) -> str:
     return reason_to_refuse(knock, settings.auth_token, settings.account_sid)
 
 
-LONGEST_SID: Final = 64
-"""Twilio's are of 34 characters."""
+_SID: Final = re.compile(r"CA[0-9A-Za-z]{1,32}", re.ASCII)
+_PARTY: Final = re.compile(
+    r"\+?[0-9*#]{1,20}|\+?[A-Z]{0,16}|\+?[A-Z]?[a-z]{1,16}"
+    r"|(?i:sips?|client|whatsapp|conference):(?:(?!(?:From|To)(?:City|Country|State|Zip))[^\s\x00-\x1f]){1,400}",
+    re.ASCII,
+)
+"""A number, a word such as ``anonymous`` or nothing at all, or the address of something that is no telephone."""
+_STATUS: Final = re.compile(r"[a-z-]{0,20}")
+_ONCE: Final = frozenset({"AccountSid", "CallSid", "CallStatus", "From", "To", *_WORTH_ROUTING_BY})
+
+
+def _ambiguity(fields: list[tuple[str, str]], kind: str) -> str:
+    """What of a form could have been cut otherwise under the same signature; empty for one that Twilio sends.
+
+    Twilio signs names and values strung together, so whoever captured one signature could move the cuts between them,
+    or say a pair twice.
+    """
+    names = [name for name, _ in fields if name in _ONCE]
+    if len(names) > len(set(names)):
+        return "a parameter comes twice"
+    given = dict(fields)
+    if not _SID.fullmatch(given["CallSid"]):
+        return "CallSid is no id of a call"
+    for name in ("From", "To"):
+        if name in given and not _PARTY.fullmatch(given[name]):
+            return f"{name} is no party of a call"
+        if name not in given and kind == "call":
+            return f"{name} is missing"
+    if not _STATUS.fullmatch(given.get("CallStatus", "")):
+        return "CallStatus is no state of a call"
+    return "" if given.get("To") or kind != "call" else "To is empty"
 
 
 def visit(knock: Knock, kind: str) -> Visit:
@@ -66,11 +95,13 @@ def visit(knock: Knock, kind: str) -> Visit:
 
     Raises:
         WireError: when it names no call.
+        NotProven: when its signature would be as good for another form.
     """
     fields = dict(form_fields(knock))
-    carrier_call_id = fields.get("CallSid", "")
-    if not 0 < len(carrier_call_id) <= LONGEST_SID:
+    if not (carrier_call_id := fields.get("CallSid", "")):
         raise WireError("the webhook names no CallSid; point only Twilio's voice webhooks at this address")
+    if (form := form_of(knock)) and (why := _ambiguity(form, kind)):
+        raise NotProven(why)
     return Visit(
         kind=cast("Literal['call', 'after', 'status']", kind),
         carrier_call_id=carrier_call_id,

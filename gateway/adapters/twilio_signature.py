@@ -42,6 +42,11 @@ def form_fields(knock: Knock) -> list[tuple[str, str]]:
     return parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
 
 
+def form_of(knock: Knock) -> list[tuple[str, str]]:
+    """Parameters that the signature covers strung together, without saying where each ends; empty for a query."""
+    return form_fields(knock) if _has_form(knock) else []
+
+
 def reason_to_refuse(knock: Knock, tokens: Sequence[Secret], account_sid: str) -> str:
     """Check a request against the account's auth tokens; "" when it is Twilio's, else one of `REASONS`.
 

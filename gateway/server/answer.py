@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 from msgspec import Struct
 
 from gateway.contracts import Adapter, Document, Invitation, Knock, MediaPass, Store, Visit
-from gateway.errors import WireError
+from gateway.errors import NotProven, WireError
 from gateway.redaction import mask_number
 from gateway.server.access_log import log_line
 from gateway.server.call import Call
@@ -104,6 +104,9 @@ class Answering:
             assert adapter.visit is not None  # noqa: S101 - an adapter with a carrier's proof has it
             try:
                 visit = adapter.visit(knock, kind)
+            except NotProven as error:
+                refusal = self._door.turn_down(request, Refusal("signature", f"ambiguous: {error}"))
+                return _turned_away(adapter, kind, refusal)
             except WireError as error:
                 log_line("webhook", adapter=adapter.name, kind=kind, status=400, detail=error)
                 return web.Response(status=400, text=f"{error}\n")

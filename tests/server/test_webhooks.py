@@ -3,12 +3,13 @@ import logging
 
 import msgspec
 import pytest
-from serving import EchoRunner, House, media_url, serving, settings_of, start_stream, until
+from serving import EchoRunner, House, media_url, serving, settings_of, sign, start_stream, until
 
 from gateway.events import CallerLeft
 from gateway.redaction import mask_number
 from gateway.server.answer import APOLOGY
 from gateway.server.call import RETURNS
+from gateway.server.door import NOT_LET_IN
 from gateway.settings import AgentSettings, LimitSettings, MatchSettings, RouteSettings
 
 HANGUP = '<?xml version="1.0" encoding="UTF-8"?><Response><Hangup /></Response>'
@@ -226,7 +227,7 @@ async def test_calls_per_caller() -> None:
         await until(lambda: len(house.registry.listing()) == 1)
         await house.invited({"CallSid": "CA3"})
         for n in range(4):
-            await house.invited({"CallSid": f"CB{n}", "From": "anonymous"})
+            await house.invited({"CallSid": f"CA9{n}", "From": "anonymous"})
 
 
 async def test_webhook_too_large() -> None:
@@ -268,3 +269,15 @@ async def test_log_tells_no_secrets(caplog: pytest.LogCaptureFixture) -> None:
     assert "+14155555309" not in text
     assert url.rpartition("/")[2] not in text
     assert "\nforged" not in text
+
+
+async def test_a_form_that_is_cut_otherwise_is_not_let_in() -> None:
+    """A good signature over a form that could have been another one is answered as a wrong one, and books nothing."""
+    async with serving() as house:
+        body = {"CallSid": "CA1", "From": "+14155555309", "T": "o+33123456789"}
+        fields = {"CallSid": "CA1", "From": "+14155555309", "To": "+33123456789"}
+        headers = {"X-Twilio-Signature": sign(f"{house.url}/twilio/voice", fields)}
+        answer = await house.http.post(f"{house.url}/twilio/voice", data=body, headers=headers)
+        assert (answer.status, await answer.text()) == (403, NOT_LET_IN)
+        assert house.refused == {"signature": 1}
+        assert not house.registry.listing()
