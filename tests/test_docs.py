@@ -106,6 +106,15 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in slugs, target
 
 
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_rows_stand_in_a_table(page: Path) -> None:
+    """Lines that look like rows follow a head and its rule without a gap; others are shown as they are typed."""
+    for table in re.findall(r"(?:^ *\|.*\n?)+", prose(page), re.MULTILINE):
+        rows = table.splitlines()
+        assert len(rows) > 1, rows[0]
+        assert re.fullmatch(r" *\|(?: *:?-{3,}:? *\|)+ *", rows[1]), rows[0]
+
+
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What the pages' configurations read, and a folder for the development secret."""

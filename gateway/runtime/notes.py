@@ -22,6 +22,7 @@ def notes(settings: Settings) -> list[str]:
         *_unsafe(settings),
         *_one_address(settings),
         *_not_adaptive(settings),
+        *_sealing_nothing(settings),
         *_without_effect(settings),
     ]
 
@@ -111,6 +112,14 @@ def _not_adaptive(settings: Settings) -> Iterator[str]:
                 f"agents.{name}.{place}: sets silences, and that switches the provider's adaptive pacing off for the whole "
                 "session, and its waiting until numbers and addresses are complete; leave it out to keep both"
             )
+
+
+def _sealing_nothing(settings: Settings) -> Iterator[str]:
+    if settings.audit.key and not settings.audit.path:
+        yield (
+            "audit.key: seals nothing, because audit.path is empty and there is no audit trail; name its file in "
+            "audit.path, or leave the key out"
+        )
 
 
 def _without_effect(settings: Settings) -> list[str]:

@@ -10,6 +10,7 @@ from gateway.runtime.notes import notes
 from gateway.settings import (
     AdapterSettings,
     AgentSettings,
+    AuditSettings,
     MatchSettings,
     RecordingSettings,
     RouteSettings,
@@ -36,6 +37,19 @@ def test_settings_that_do_nothing_yet_are_named() -> None:
         "recording.enabled",
     ]
     assert notes(Settings()) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"key": (Secret("k"),)}, ["audit.key"]),
+        ({"key": (Secret("k"),), "path": "audit.jsonl"}, []),
+        ({}, []),
+    ],
+)
+def test_a_key_without_a_trail_seals_nothing(fields: dict[str, Any], expected: list[str]) -> None:
+    """Whoever sets `audit.key` alone believes that there is a trail, and is told that there is none."""
+    assert places(Settings(audit=AuditSettings(**fields))) == expected
 
 
 @pytest.mark.parametrize(
