@@ -9,6 +9,7 @@ from typing import Literal
 from msgspec import Struct
 
 from gateway.audio import AudioFormat
+from gateway.places import Place
 
 
 class Circumstances(Struct, frozen=True):
@@ -80,6 +81,8 @@ class CallTerms(Struct, frozen=True):
     """Session fields, or parts of them as in ``input.keyterms``, that a client of the Voice Agent API may set."""
     anybody: bool = False
     """Whether the client came with a minted token, which whoever has the page may have."""
+    webhooks: frozenset[Place] = frozenset()
+    """Where a webhook that the client sets may lead: what the books of the call's regions list."""
     speaks_api: bool = False
     """Whether the caller is such a client throughout: it is told everything in the API's order, and may come back."""
     cancellable: frozenset[str] = frozenset()

@@ -5,6 +5,7 @@ Owns the merge rule, field by field:
 * A field that neither the route's list nor `ALWAYS` names keeps the route's value; the client is told its name. So does
   one below `input`, `output` or in a tool that `gateway.client_rules` does not let pass.
 * `system_prompt`, `greeting` and `webhook` of the client stand in the place of the route's.
+* A `webhook` must lead to a place that is listed for it, else the route's stays.
 * `input` and `output` are laid over the route's field by field, and so is `input.turn_detection` below them: the whole
   of it is sent on, because the provider does not say how it merges a part (reference: Voice Agent API, 3.1).
 * `tools` of the client stand beside the route's, and take the place of those that it declared before. Two tools of one
@@ -20,6 +21,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from gateway.client_rules import TURN_DETECTION, passes
+from gateway.places import Place, place_of
 
 ALWAYS: Final = frozenset({"output.volume"})
 """Fields that every client may set: how loud it hears the agent is nobody else's matter."""
@@ -53,9 +55,22 @@ class ClientSession:
     """What the client of one call has set so far."""
 
     def __init__(
-        self, may: AbstractSet[str], route_tools: AbstractSet[str], *, anybody: bool = False
+        self,
+        may: AbstractSet[str],
+        route_tools: AbstractSet[str],
+        *,
+        anybody: bool = False,
+        webhooks: AbstractSet[Place] = frozenset(),
     ) -> None:
-        """Begin with nothing set; ``anybody`` is whoever comes with a minted token."""
+        """Begin with nothing set.
+
+        Args:
+            may: Fields that the route lets it set.
+            route_tools: Names that its own tools may not have.
+            anybody: Whether it came with a minted token.
+            webhooks: The only places that a webhook of its may lead to.
+        """
+        self._webhooks = webhooks
         self._may = may | ALWAYS
         self._anybody = anybody
         self._route_tools = route_tools
@@ -125,13 +140,22 @@ class ClientSession:
             if name in _SIDES and isinstance(value, dict):
                 if passed := self._side(name, value, kept):
                     allowed[name] = passed
-            elif name not in self._may or (name in _SIDES and value is not None):
+            elif (
+                name not in self._may
+                or (name in _SIDES and value is not None)
+                or (name == "webhook" and not self._is_listed(value))
+            ):
                 kept.append(name)
             elif name == "tools" and isinstance(value, list):
                 allowed[name] = [self._tool(place, tool, kept) for place, tool in enumerate(value)]
             else:
                 allowed[name] = value
         return allowed, kept
+
+    def _is_listed(self, webhook: Any) -> bool:
+        """Whether a webhook leads nowhere else than the call's own regions let it; none leads nowhere."""
+        url = webhook.get("url") if isinstance(webhook, dict) else None
+        return webhook is None or (isinstance(url, str) and place_of(url) in self._webhooks)
 
     def _side(self, side: str, fields: Json, kept: list[str]) -> Json:
         """Of `input` or `output` what passes."""

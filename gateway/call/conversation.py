@@ -101,7 +101,9 @@ class Conversation:
         self._watch = Watch(terms.silence_s)
         self._wishes = Wishes()
         route_tools = {name for one in terms.agents for name in one.tools}
-        self._client = ClientSession(terms.client_may, route_tools, anybody=terms.anybody)
+        self._client = ClientSession(
+            terms.client_may, route_tools, anybody=terms.anybody, webhooks=terms.webhooks
+        )
         self._telling = Telling(in_step=terms.speaks_api)
         self._ready: AgentReady | None = None  # what a client was told, and is told again when it comes back
         self._kept_back: list[str] = []  # what it is told once the session is ready

@@ -19,6 +19,7 @@ from gateway.audio import AudioFormat
 from gateway.client_rules import TURN_DETECTION, typed, without_content, without_values
 from gateway.commands import CallEnded
 from gateway.events import CallerConfigured, CallerForwarded, CallerPrompted, CallStarted, EndingAsked
+from gateway.places import place_of, text_of
 from gateway.redaction import NUMBER, REDACTION, mask_number
 
 _DOT: Final = "•"
@@ -61,7 +62,7 @@ def _names_of_fields(raw: str) -> str:
 
 
 def _shown_field(name: str, value: Any) -> Any:
-    """What of a field is no word of anybody: names of nested fields and tools, and who may interrupt."""
+    """What of a field is no word of anybody: names of nested fields and tools, hosts, and who may interrupt."""
     match name, value:
         case (("input" | "output"), dict()):
             shown = without_values(name, value)
@@ -76,6 +77,9 @@ def _shown_field(name: str, value: Any) -> Any:
             ]
         case "agent_id", str():
             return value
+        case "webhook", dict():
+            place = place_of(value["url"]) if isinstance(value.get("url"), str) else None
+            return {"url": text_of(place)} if place else {}
     return None
 
 

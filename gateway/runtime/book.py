@@ -5,21 +5,17 @@ vaguer. Refuses I/O; `egress` keeps to it and `references` refuses configuration
 """
 
 import ipaddress
-from collections.abc import Iterable, Mapping
-from typing import Final, Literal, get_args
-from urllib.parse import urlsplit
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, Literal, get_args
 
 from msgspec import Struct
 
+from gateway.places import Place, place_of
 from gateway.runtime.routing import address_book
 from gateway.settings import RegionSettings, Settings
 
 Purpose = Literal["agent", "carrier", "tools", "telemetry", "webhooks"]
 PURPOSES: Final[tuple[Purpose, ...]] = get_args(Purpose)
-Place = tuple[str, int]
-"""A host, in lower case, and a port."""
-
-_PORTS: Final = {"https": 443, "wss": 443, "http": 80, "ws": 80, "": 443}
 
 
 class Book(Struct, frozen=True):
@@ -59,21 +55,6 @@ class Book(Struct, frozen=True):
         return ", ".join(sorted(f"{host}:{port}" for host, port in self.places[purpose])) or "nothing"
 
 
-def place_of(entry: str) -> Place | None:
-    """The place that an entry or an address stands for; None where it cannot be read without doubt."""
-    if not entry.isascii() or not entry.isprintable() or set(" \\@*") & set(entry):
-        return None
-    try:
-        parts = urlsplit(entry if "://" in entry else f"//{entry}")
-        port = parts.port
-    except ValueError:
-        return None
-    host = (parts.hostname or "").rstrip(".")
-    if not host or parts.scheme not in _PORTS or ("://" not in entry and (parts.path or parts.query)):
-        return None
-    return host, port or _PORTS[parts.scheme]
-
-
 def carriers_of(settings: Settings) -> dict[str, str]:
     """Addresses of the carriers' own interfaces, by the name of the adapter that asks there."""
     rests = {name: getattr(adapter, "rest", "") for name, adapter in settings.adapters.items()}
@@ -96,6 +77,17 @@ def book_of(region: RegionSettings, settings: Settings, name: str = "") -> Book:
     addresses = {_plain(host): found for host, found in region.addresses.items()}
     own_carriers = not region.carrier and settings.server.egress != "strict"
     return Book((name,) if name else (), places, addresses, (), own_carriers)
+
+
+def addresses_of(session: Mapping[str, Any]) -> Iterator[tuple[Purpose, tuple[str | int, ...], str]]:
+    """The addresses in an agent's session: what each is for, its place in the section, and itself."""
+    webhook, tools = session.get("webhook"), session.get("tools")
+    if isinstance(webhook, dict) and isinstance(url := webhook.get("url"), str):
+        yield "webhooks", ("webhook", "url"), url
+    for position, tool in enumerate(tools if isinstance(tools, list) else []):
+        http = tool.get("http") if isinstance(tool, dict) else None
+        if isinstance(http, dict) and isinstance(url := http.get("url"), str):
+            yield "tools", ("tools", position, "http", "url"), url
 
 
 def joined_book(settings: Settings, regions: Iterable[str] | None = None) -> Book:

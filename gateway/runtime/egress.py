@@ -24,7 +24,8 @@ from yarl import URL
 
 from gateway.contracts import Route
 from gateway.events import HostContacted
-from gateway.runtime.book import Book, Place, Purpose, is_address, joined_book, place_of
+from gateway.places import Place, place_of
+from gateway.runtime.book import Book, Purpose, is_address, joined_book
 from gateway.runtime.plugins import Generation
 from gateway.runtime.routing import ConfiguredRoutes, regions_of
 

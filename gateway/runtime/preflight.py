@@ -17,8 +17,9 @@ from gateway.audio import PCM_24K
 from gateway.commands import OpenAgent
 from gateway.contracts import SessionMemory
 from gateway.events import AgentLost, AgentReady, AgentRefused, AnyEvent, CallInfo
+from gateway.places import place_of
 from gateway.runtime.agent_side import ENDED_S, AgentSide
-from gateway.runtime.book import PURPOSES, Book, book_of, place_of
+from gateway.runtime.book import PURPOSES, Book, book_of
 from gateway.runtime.development import development_secret
 from gateway.runtime.dial import Dialler
 from gateway.runtime.egress import Egress, Errand, NotListedError, Reach, unnoted

@@ -15,7 +15,8 @@ import msgspec
 from gateway.agents.voice_agent_session import SESSION_FIELDS
 from gateway.contracts import Parts
 from gateway.errors import ConfigError
-from gateway.runtime.book import book_of, carriers_of, is_address, place_of
+from gateway.places import place_of
+from gateway.runtime.book import addresses_of, book_of, carriers_of, is_address
 from gateway.runtime.clips import BUILT_IN_CLIPS, why_unusable
 from gateway.runtime.conditions import why_no_pattern, why_no_time
 from gateway.runtime.decode import nobody, one_of, suggest, uninstalled
@@ -26,6 +27,7 @@ from gateway.runtime.terms import covered
 from gateway.runtime.yaml_source import Node, Problems
 from gateway.settings import (
     BUILT_IN_REGIONS,
+    AgentSettings,
     RegionSettings,
     RouteSettings,
     Secrets,
@@ -159,11 +161,32 @@ class _Check:
                 self._installed("tool", (*here, "tools", index), tool, self._parts.tools)
             if agent.kind == "offline":
                 self._script(name, getattr(agent, "script", ""))
+            if ConfiguredRoutes(self._parts.agents).is_remote(agent):
+                self._session_addresses(name, agent)
             for clip, path in agent.clips.items():
                 if clip not in BUILT_IN_CLIPS:
                     self._add((*here, "clips", clip), f"unknown sound; use {one_of(BUILT_IN_CLIPS)}")
                 elif why := why_unusable(Path(path)):
                     self._add((*here, "clips", clip), why)
+
+    def _session_addresses(self, name: str, agent: AgentSettings) -> None:
+        """Whom the agent's provider is to tell or ask must be in the book of the agent's region."""
+        region = address_book(self._settings).get(agent.region)
+        if region is None:
+            return
+        book = book_of(region, self._settings, agent.region)
+        for purpose, path, url in addresses_of(agent.session):
+            place = place_of(url)
+            here = ("agents", name, "session", *path)
+            if place is None:
+                self._add(here, "expected an address such as https://crm.example.com/hook")
+            elif not book.lists(purpose, *place):
+                where = f"{place[0]}:{place[1]}"
+                self._add(
+                    here,
+                    f"{where} is not in the book of {agent.region}, the region of this agent; add {where} to "
+                    f"regions.{agent.region}.{purpose}, or use a host that is listed there",
+                )
 
     def _script(self, agent: str, name: str) -> None:
         place = f"agents.{agent}.script"

@@ -11,8 +11,10 @@ from gateway.commands import OpenAgent
 from gateway.contracts import Adapter, AgentCall, Dial, Local, Route, SessionMemory
 from gateway.errors import ConfigError
 from gateway.events import CallInfo
+from gateway.places import Place
+from gateway.runtime.book import joined_book
 from gateway.runtime.plugins import Generation
-from gateway.runtime.routing import address_book
+from gateway.runtime.routing import ConfiguredRoutes, address_book, regions_of
 from gateway.settings import AgentSettings, RegionSettings, RouteSettings
 from gateway.terms import AgentTerms, CallTerms
 from gateway.tools import Tool
@@ -38,6 +40,7 @@ def call_terms(
     """Terms of one call."""
     settings = generation.settings
     limits = settings.limits
+    client_may = frozenset(_client_may(route.settings, info))
     agents = tuple(_agent_terms(generation, name) for name in route.agents)
     cancellable = {t.name for name in route.agents for t in tools_of(generation, name) if t.cancellable}
     return CallTerms(
@@ -51,8 +54,9 @@ def call_terms(
         steady=adapter.steady,
         closing_leaves=adapter.closing_leaves,
         dtmf=route.settings.dtmf,
-        client_may=frozenset(_client_may(route.settings, info)),
+        client_may=client_may,
         anybody=info.admitted_by == "token",
+        webhooks=_webhooks(generation, route) if "webhook" in client_may else frozenset(),
         speaks_api=adapter.in_band,
         cancellable=frozenset(cancellable),
         clips={name: info.audio.ms(len(audio)) for name, audio in clips.items()},
@@ -70,6 +74,13 @@ def _client_may(route: RouteSettings, info: CallInfo) -> tuple[str, ...]:
     if route.token_may is not None:
         return tuple(name for name in route.token_may if covered(name, route.client_may))
     return tuple(name for name in route.client_may if name not in KEYS_ONLY)
+
+
+def _webhooks(generation: Generation, route: Route) -> frozenset[Place]:
+    """Where the calls of a route may tell of themselves."""
+    is_remote = ConfiguredRoutes(generation.parts.agents).is_remote
+    regions = regions_of(route, generation.settings, is_remote)
+    return joined_book(generation.settings, regions).places["webhooks"]
 
 
 def _lead_ms(adapter: Adapter) -> float:

@@ -33,7 +33,7 @@ def tool(name: str, **fields: Any) -> dict[str, Any]:
         ((), {"system_prompt": "x", "greeting": "y"}, {}, ["greeting", "system_prompt"]),
         (("system_prompt",), {"system_prompt": "x", "greeting": "y"}, {"system_prompt": "x"}, ["greeting"]),
         ((), {"webhook": {"url": "u"}}, {}, ["webhook"]),
-        (("webhook",), {"webhook": {"url": "u"}}, {"webhook": {"url": "u"}}, []),
+        (("webhook",), {"webhook": None}, {"webhook": None}, []),
         # the client's own line, and how loud it hears
         ((), {"input": {"type": "audio", "format": {}}, "output": {"type": "audio", "format": {}}}, {}, []),
         ((), {"output": {"volume": 50}}, {"output": {"volume": 50}}, []),
@@ -140,6 +140,35 @@ def test_a_journal_without_words_decides_the_same(session: Any, anybody: bool) -
     )
     assert "elsewhere" not in masked
     assert without_words(CallerConfigured(masked)).raw == masked
+
+
+@pytest.mark.parametrize(
+    ("url", "passed"),
+    [
+        ("https://crm.example/hook", True),
+        ("https://CRM.example.:443/other?x=1", True),
+        ("http://[::1]:8080/hook", True),
+        ("https://crm.example:444/hook", False),
+        ("http://crm.example/hook", False),
+        ("https://elsewhere.example/hook", False),
+        ("https://crm.example@elsewhere.example/hook", False),
+        ("crm.example/hook", False),
+        (7, False),
+    ],
+)
+def test_a_webhook_leads_nowhere_but_where_the_book_lets_it(url: Any, passed: bool) -> None:
+    """Any path at a listed host and port; what is not listed, or can be read in two ways, keeps the route's, in a journal too."""
+    webhook = {"url": url, "events": ["session.ended"], "secret": "shh"}
+    event = CallerConfigured(update({"webhook": webhook}))
+    masked = without_words(event)
+    assert "shh" not in masked.raw
+    assert without_words(masked) == masked
+    for raw in (event.raw, masked.raw):
+        places = frozenset({("crm.example", 443), ("::1", 8080)})
+        one = ClientSession(frozenset({"webhook"}), frozenset(), webhooks=places)
+        asked = one.update(raw)
+        assert asked.kept == ([] if passed else ["webhook"])
+    assert changes(client("webhook").update(event.raw)) == {}
 
 
 def test_sides_are_laid_over_field_by_field() -> None:

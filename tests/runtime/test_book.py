@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import ConfigError
-from gateway.runtime.book import Place, joined_book, place_of
+from gateway.places import Place, place_of
+from gateway.runtime.book import joined_book
 from gateway.runtime.config import load_settings
 from gateway.runtime.routing import address_book
 from gateway.settings import RegionSettings, ServerSettings, Settings
@@ -147,6 +148,33 @@ def test_a_carrier_outside_the_book_is_refused_with_the_reason() -> None:
     )
     there = "twilio: {auth_token: t, rest: 'https://api.dublin.ie1.twilio.com'}"
     load(text.replace("twilio: {auth_token: t}", there))
+
+
+ELSEWHERE = [
+    ("webhook: {url: 'https://evil.us.example/hook', events: []}", "webhook.url", "webhooks"),
+    (
+        "tools: [{type: function, name: t, http: {url: 'https://evil.us.example/t'}}]",
+        "tools[0].http.url",
+        "tools",
+    ),
+]
+
+
+@pytest.mark.parametrize(("session", "place", "purpose"), ELSEWHERE)
+def test_an_address_in_a_session_outside_the_book_is_refused_with_the_reason(
+    session: str, place: str, purpose: str
+) -> None:
+    """Whom an agent's provider tells or asks must be listed in the agent's region; one in this process asks nobody."""
+    text = AGENTS.replace("region: eu,", f"region: eu, session: {{{session}}},")
+    where = "evil.us.example:443"
+    assert problem(text).startswith(
+        f"agents.berlin.session.{place}: {where} is not in the book of eu, the region of this agent; "
+        f"add {where} to regions.eu.{purpose}, or use a host that is listed there"
+    )
+    load(f"{text}regions: {{eu: {{{purpose}: [evil.us.example]}}}}\n")
+    unclear = text.replace("https://evil.us.example", "https://a@evil.us.example")
+    assert "expected an address such as https://crm.example.com/hook" in problem(unclear)
+    load(AGENTS.replace("script: apology", f"script: apology, session: {{{session}}}"))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from gateway.settings import (
     AgentSettings,
     KeySettings,
     MatchSettings,
+    RegionSettings,
     RouteSettings,
     Secret,
     ServerSettings,
@@ -96,7 +97,10 @@ async def test_what_the_route_allows_lies_over_the_routes_session() -> None:
 async def test_a_token_sets_less_than_a_key_and_sees_less() -> None:
     """With a token `webhook` is kept back, and neither the route's prompt nor its id shows; a key sets and sees it."""
     webhook = {"url": "https://example.com", "events": ["session.completed"]}
-    async with api_house(Echoing(), Echoing(), agents=agents(), routes=OPEN, access=KEYS) as house:
+    books = {"us": RegionSettings(webhooks=("example.com",))}
+    async with api_house(
+        Echoing(), Echoing(), Echoing(), agents=agents(), routes=OPEN, access=KEYS, regions=books
+    ) as house:
         async with house.client(f"/v1/ws/browser?token={await token_of(house)}") as client:
             ready = await client.begin(webhook=webhook)
             assert (await client.until("talkpath.notice"))["fields"] == ["webhook"]
@@ -108,6 +112,10 @@ async def test_a_token_sets_less_than_a_key_and_sees_less() -> None:
             ready = await client.begin(webhook=webhook)
             assert ready["config"]["system_prompt"] == "secret prompt"
             assert opened_with(house.agent)["webhook"] == webhook
+        async with house.client(Authorization="k1") as client:
+            await client.begin(webhook={**webhook, "url": "https://elsewhere.example"})
+            assert (await client.until("talkpath.notice"))["fields"] == ["webhook"]
+            assert "webhook" not in opened_with(house.agent)
 
 
 async def test_a_route_may_narrow_what_tokens_set() -> None:
