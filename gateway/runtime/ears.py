@@ -11,7 +11,7 @@ from typing import Any, Final
 import aiohttp
 
 from gateway.runtime.share import MESSAGE_BYTES, Share
-from gateway.runtime.text_bounds import marks_in
+from gateway.runtime.text_bounds import MOST_VALUES, marks_in
 
 WITH_DATA: Final = frozenset({aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY})
 """Kinds of messages that are the dialect's; the others are aiohttp's own."""
@@ -97,7 +97,9 @@ class Ears:
     def _take(self, message: str | bytes) -> None:
         size_bytes = len(message)
         is_long_text = size_bytes > MESSAGE_BYTES and isinstance(message, str)
-        self._share.take(size_bytes, marks_in(message) if is_long_text else 0)  # type: ignore[arg-type]
+        # a text with more values is refused before they are built, so they cost no more than these
+        values = min(marks_in(message), MOST_VALUES) if is_long_text else 0  # type: ignore[arg-type]
+        self._share.take(size_bytes, values)
 
     def _wake(self, error: BaseException | None = None) -> None:
         if self._waiter is None or self._waiter.done():

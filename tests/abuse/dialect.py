@@ -14,7 +14,10 @@ from msgspec import Struct
 Message = str | bytes
 """Text or binary."""
 DEEP = 100_000
-"""Levels of nesting; far beyond what any parser follows."""
+"""Levels of nesting; more than what is read of one message at all."""
+STEEP = 8_000
+"""Levels of nesting that are read, and far beyond what any parser follows."""
+TOO_MANY = "more than 8192 values"
 
 
 class Way(Struct, frozen=True):

@@ -4,7 +4,7 @@ import base64
 import json
 from urllib.parse import quote
 
-from dialect import DEEP, Dialect, Message, Way, Wrong, text, truncated
+from dialect import DEEP, STEEP, TOO_MANY, Dialect, Message, Way, Wrong, text, truncated
 
 MULAW = {"type": "audio", "format": {"encoding": "audio/pcmu"}}
 UPDATE = text(type="session.update", session={"input": MULAW, "output": MULAW})
@@ -31,8 +31,9 @@ def _browser_wrong(way: Way) -> dict[str, Wrong]:
     no_json = "Invalid JSON format."
     return {
         "truncated": Wrong([truncated(sound)], no_json),
-        "nested": Wrong(["[" * DEEP], no_json),
-        "nested in a message": Wrong([sound[:-1] + ',"x":' + "[" * DEEP], no_json),
+        "nested": Wrong(["[" * DEEP], TOO_MANY),
+        "nested less": Wrong(["[" * STEEP], no_json),
+        "nested in a message": Wrong([sound[:-1] + ',"x":' + "[" * DEEP], TOO_MANY),
         "mistyped: a list": Wrong(["[1, 2, 3]"], no_json),
         "mistyped: type": Wrong([text(type=7)], no_json),
         "mistyped: sound": Wrong([text(type="input.audio", audio=[1, 2])], "type 'input.audio'"),

@@ -2,7 +2,7 @@
 
 from urllib.parse import quote
 
-from dialect import DEEP, Dialect, Way, Wrong, text, truncated
+from dialect import DEEP, STEEP, TOO_MANY, Dialect, Way, Wrong, text, truncated
 
 
 async def _pcm_way(gateway_url: str, caller: str, callee: str) -> Way:
@@ -15,8 +15,9 @@ def _pcm_wrong(_way: Way) -> dict[str, Wrong]:
     unread = "`input.audio` message cannot be read"
     return {
         "truncated": Wrong([truncated(sound)], "JSON objects with a `type`"),
-        "nested": Wrong(["[" * DEEP], "JSON objects with a `type`"),
-        "nested in a message": Wrong([sound[:-1] + ',"x":' + "[" * DEEP], "JSON objects with a `type`"),
+        "nested": Wrong(["[" * DEEP], TOO_MANY),
+        "nested less": Wrong(["[" * STEEP], "JSON objects with a `type`"),
+        "nested in a message": Wrong([sound[:-1] + ',"x":' + "[" * DEEP], TOO_MANY),
         "mistyped: audio": Wrong([text(type="input.audio", audio=[1, 2])], unread),
         "mistyped: type": Wrong([text(type=7)], "JSON objects with a `type`"),
         "mistyped: a list": Wrong(["[1, 2, 3]"], "JSON objects with a `type`"),

@@ -4,7 +4,7 @@ import base64
 import json
 from typing import Any
 
-from dialect import DEEP, Dialect, Message, Way, Wrong, text, truncated
+from dialect import DEEP, STEEP, TOO_MANY, Dialect, Message, Way, Wrong, text, truncated
 from raw_sockets import invited
 
 
@@ -62,8 +62,9 @@ def _twilio_wrong(way: Way) -> dict[str, Wrong]:
     begun = [HELLO, _twilio_start(way)]
     return {
         "truncated": Wrong([truncated(media)], "not a JSON object"),
-        "nested": Wrong(["[" * DEEP], "not a JSON object"),
-        "nested in a message": Wrong([media[:-1] + ',"x":' + "[" * DEEP], "not a JSON object"),
+        "nested": Wrong(["[" * DEEP], TOO_MANY),
+        "nested less": Wrong(["[" * STEEP], "not a JSON object"),
+        "nested in a message": Wrong([media[:-1] + ',"x":' + "[" * DEEP], TOO_MANY),
         "mistyped: payload": Wrong([_twilio_media(way, 5)], unread),
         "mistyped: event": Wrong([text(event=7, streamSid=way.stream)], "no `event`"),
         "mistyped: media": Wrong([_twilio_text(way, "media", media=[])], unread),

@@ -7,7 +7,7 @@ import json
 import secrets
 from typing import Any
 
-from dialect import DEEP, Dialect, Message, Way, Wrong, text, truncated
+from dialect import DEEP, STEEP, TOO_MANY, Dialect, Message, Way, Wrong, text, truncated
 
 from gateway.simulate.vonage_http import ANSWER_PATH, VonageIdentity, VonageRequests
 from gateway.simulate.webhook import Addresses, open_session
@@ -46,8 +46,9 @@ def _vonage_wrong(way: Way) -> dict[str, Wrong]:
     no_object, unread = "no JSON object with an `event`", "`websocket:notify` message"
     return {
         "truncated": Wrong([truncated(key)], no_object),
-        "nested": Wrong(["[" * DEEP], no_object),
-        "nested in a message": Wrong([key[:-1] + ',"x":' + "[" * DEEP], no_object),
+        "nested": Wrong(["[" * DEEP], TOO_MANY),
+        "nested less": Wrong(["[" * STEEP], no_object),
+        "nested in a message": Wrong([key[:-1] + ',"x":' + "[" * DEEP], TOO_MANY),
         "mistyped: event": Wrong([text(event=7)], no_object),
         "mistyped: a list": Wrong(["[1, 2, 3]"], no_object),
         "mistyped: payload": Wrong([text(event="websocket:notify", payload=[])], unread),
