@@ -19,6 +19,7 @@ from gateway.runtime.notes import notes
 from gateway.runtime.plugins import Generation, find_plugins
 from gateway.runtime.preflight import Finding, preflight
 from gateway.runtime.routing import ConfiguredRoutes, ladder
+from gateway.runtime.unmet import carriers_among
 from gateway.server.opening import missing_hearing
 from gateway.settings import RouteSettings
 
@@ -100,7 +101,10 @@ def summary(generation: Generation) -> dict[str, Any]:
         "adapters": list(settings.adapters),
         "plugins": [name for name in generation.plugins if name not in built_in],
         "built_in_plugins": [name for name in generation.plugins if name in built_in],
-        "notes": [*notes(settings), *([hearing] if hearing else [])],
+        "notes": [
+            *notes(settings, carriers_among(generation.parts.adapters)),
+            *([hearing] if hearing else []),
+        ],
     }
 
 

@@ -17,6 +17,7 @@ from gateway.errors import ConfigError, PluginError
 from gateway.runtime.config import load_generation
 from gateway.runtime.notes import notes
 from gateway.runtime.plugins import Generation
+from gateway.runtime.unmet import carriers_among
 
 COLLECT_AFTER: Final = (20_000, 1, 1)
 """Objects made and not freed after which Python looks for cycles among the young ones, and how many such looks bring
@@ -73,7 +74,7 @@ def _run(generation: Generation) -> None:
         out = Output(markup=False)  # calls come in whether or not anybody goes on reading this
         out.print(f"Talkpath listens on {bound.url}{known_as}, admin {bound.admin_url}", soft_wrap=True)
         out.print(routes_table(generation))
-        for note in notes(generation.settings):
+        for note in notes(generation.settings, carriers_among(generation.parts.adapters)):
             out.print(f"Note: {note}", soft_wrap=True)
         if sentence := missing_hearing(generation.settings):
             out.print(sentence, soft_wrap=True)

@@ -28,7 +28,7 @@ def matches(pattern: str, text: str) -> bool:
     """Whether a text is what the pattern says: exact, a prefix with ``*``, or a number in a range."""
     if pattern.endswith("*"):
         return text.startswith(pattern[:-1])
-    ends = _range_of(pattern)
+    ends = range_of(pattern)
     return text == pattern if ends is None else ends[0] <= text <= ends[1] and _is_like(text, ends[0])
 
 
@@ -45,7 +45,8 @@ def why_no_pattern(pattern: str) -> str:
 
 
 @cache
-def _range_of(pattern: str) -> tuple[str, str] | None:
+def range_of(pattern: str) -> tuple[str, str] | None:
+    """The ends of a range, each with its plus; None for a pattern that is none."""
     found = _RANGE.fullmatch(pattern)
     return (found[1] + found[2], found[3] + found[4]) if found and not why_no_pattern(pattern) else None
 
@@ -59,7 +60,7 @@ def _is_like(text: str, end: str) -> bool:
 
 def _is_within(pattern: str, patterns: Iterable[str]) -> bool:
     """Whether all that a pattern matches is matched by one of the others."""
-    ends = _range_of(pattern) or (pattern.removesuffix("*"),) * 2
+    ends = range_of(pattern) or (pattern.removesuffix("*"),) * 2
     if pattern.endswith("*"):
         return any(wide.endswith("*") and ends[0].startswith(wide[:-1]) for wide in patterns)
     return any(all(matches(wide, end) for end in ends) for wide in patterns)

@@ -4,20 +4,22 @@ Owns the sentences. Each begins with its place and ends with what to do; a confi
 Refuses what is wrong, which is a problem and `gateway.runtime.references`'s.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import msgspec
 
 from gateway.runtime.conditions import covers
+from gateway.runtime.unmet import unmet
 from gateway.settings import Secrets, Settings
 
 
-def notes(settings: Settings) -> list[str]:
-    """All sentences, in the order of the sections."""
+def notes(settings: Settings, carriers: Collection[str] = ()) -> list[str]:
+    """All sentences, in the order of the sections; ``carriers`` are the adapters whose calls a carrier brings."""
     return [
         *_circles(settings),
         *_unreached(settings),
         *_unserved(settings),
+        *_half_met(settings, carriers),
         *_unproven(settings),
         *_unsafe(settings),
         *_one_address(settings),
@@ -63,6 +65,15 @@ def _unserved(settings: Settings) -> Iterator[str]:
                     f"routes[{index}].match.adapter: {name} has no section under adapters, so no call comes from it; "
                     f"add adapters.{name}, or leave it out"
                 )
+
+
+def _half_met(settings: Settings, carriers: Collection[str]) -> Iterator[str]:
+    """Conditions that calls of some adapters do not meet, or that numbers as they are hardly do."""
+    for index, route in enumerate(settings.routes):
+        for found in unmet(route.match, settings, carriers):
+            if not found.is_wrong:
+                name, position = found.path
+                yield f"routes[{index}].match.{name}[{position}]: {found.sentence}"
 
 
 def _unproven(settings: Settings) -> Iterator[str]:

@@ -24,6 +24,7 @@ from gateway.runtime.gateway_keys import why_no_key
 from gateway.runtime.offline_script import read_script
 from gateway.runtime.routing import ConfiguredRoutes, address_book, fallbacks, home_region, strangers
 from gateway.runtime.terms import covered
+from gateway.runtime.unmet import carriers_among, unmet
 from gateway.runtime.yaml_source import Node, Problems
 from gateway.settings import (
     BUILT_IN_REGIONS,
@@ -240,6 +241,9 @@ class _Check:
             if "*" not in pattern and pattern not in keys and not self._problems.has("access"):
                 path = (*here, "match", "key", position)
                 self._add(path, nobody("key", self._root.find(*path), keys, "define it under access.keys"))
+        for found in unmet(match, self._settings, carriers_among(self._parts.adapters)):
+            if found.is_wrong:
+                self._add((*here, "match", *found.path), found.sentence)
         for key, why in (why_no_time(match.time) if match.time else {}).items():
             self._add((*here, "match", "time", key), why)
 

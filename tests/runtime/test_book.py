@@ -214,3 +214,35 @@ def test_a_condition_that_no_call_can_meet_is_refused(match: str, sentence: str)
     text = AGENTS.replace('callee: ["+49*"], adapter: [twilio]', match)
     text += "access: {keys: [{name: web, key: a-key-that-is-long-enough-for-anybody-1}]}\n"
     assert problem(text).startswith(f"routes[0].match.{sentence}")
+
+
+@pytest.mark.parametrize(
+    ("match", "sentence"),
+    [
+        ("callee: ['33*']", "callee[0]: calls of twilio do not match: numbers come as a plus and digits alone; write +33*"),
+        ("caller: ['+1*', '0033*']", "caller[1]: calls of twilio do not match: numbers come as a plus and digits alone; write +33*"),
+        ("callee: ['+33 1 23 45 67 89']", "callee[0]: calls of twilio do not match: numbers come as a plus and digits alone; write +33123456789"),
+        ("callee: ['+1 (415) 555-0100']", "callee[0]: calls of twilio do not match: numbers come as a plus and digits alone; write +14155550100"),
+        ("callee: ['33100000000-33199999999']", "callee[0]: calls of twilio do not match: numbers come as a plus and digits alone; write +33100000000-+33199999999"),
+        ("callee: ['0123456789']", "callee[0]: calls of twilio do not match: numbers come with a plus and the country's code"),
+        ("claims: {plan: gold}", "claims.plan: is said of clients with a token, and calls of twilio have none; leave it out"),
+        ("key: [web]", "key[0]: is a gateway key's name, and calls of twilio have none; leave it out"),
+    ],
+)  # fmt: skip
+def test_what_no_call_of_a_carrier_meets_is_refused_where_only_carriers_call(
+    match: str, sentence: str
+) -> None:
+    """With the pattern as it should be; the same is no mistake on a route that others may take, too."""
+    text = AGENTS.replace('callee: ["+49*"], adapter: [twilio]', f"{match}, adapter: [twilio]")
+    text += "access: {keys: [{name: web, key: a-key-that-is-long-enough-for-anybody-1}]}\n"
+    assert problem(text).startswith(f"routes[0].match.{sentence}")
+    assert load(text.replace("adapter: [twilio]", "adapter: [twilio, pcm]")).routes
+    assert load(text.replace(", adapter: [twilio]", "")).routes
+
+
+@pytest.mark.parametrize(
+    "callee", ["+33*", "+*", "*", "12345", "sip:a@b.example", "client:anna", "+33123456789"]
+)
+def test_what_a_call_of_a_carrier_may_meet_is_taken(callee: str) -> None:
+    """Numbers in their form, short ones of the carrier, and names."""
+    assert load(AGENTS.replace("+49*", callee)).routes

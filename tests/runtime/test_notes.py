@@ -145,3 +145,29 @@ def test_a_proxy_that_is_not_named_makes_one_address_of_all(
 ) -> None:
     """Behind a public address over TLS stands a proxy; where none is named, whoever starts the gateway is told."""
     assert places(Settings(server=server)) == places_named
+
+
+@pytest.mark.parametrize(
+    ("callee", "adapters", "said"),
+    [
+        ("33*", ("twilio", "pcm"), "calls of twilio do not match: numbers come as a plus and digits alone; write +33*"),
+        ("33*", (), "calls of twilio do not match: numbers come as a plus and digits alone; write +33*"),
+        ("33*", ("pcm",), ""),
+        ("+33*", ("twilio", "pcm"), ""),
+        ("+33100-+33199", ("twilio",), "is a range of numbers of 5 digits, and telephone numbers have more"),
+        ("+33100-+33199", ("pcm",), ""),
+        ("+4410000-+4419999", ("twilio",), "is a range of numbers of 7 digits"),
+        ("+44100000-+44199999", ("twilio",), ""),
+        ("100-199", ("twilio",), ""),
+    ],
+)  # fmt: skip
+def test_numbers_that_calls_of_a_carrier_hardly_match_are_named(
+    callee: str, adapters: tuple[str, ...], said: str
+) -> None:
+    """Where other adapters bring calls that may match, or where a range ends before numbers do."""
+    route = RouteSettings(name="r", agent="a", match=MatchSettings(callee=(callee,), adapter=adapters))
+    sections = {"twilio": TwilioSettings(auth_token=(Secret("t"),)), "pcm": AdapterSettings()}
+    found = notes(Settings(routes=(route,), adapters=sections), carriers=frozenset({"twilio"}))
+    assert [sentence.startswith(f"routes[0].match.callee[0]: {said}") for sentence in found] == [True] * bool(
+        said
+    )
