@@ -43,13 +43,15 @@ def note(kind: str, /, **fields: object) -> None:
 
 
 def note_access(what: str, fields: dict[str, object]) -> None:
-    """Take from a line about access what belongs in the trail: every refusal, and every use of a key."""
+    """Take from a line about access what belongs in the trail: refusals, uses of keys, and who came to which call."""
     if not _open:
         return
     fields = {"webhook" if name == "kind" else name: value for name, value in fields.items()}
     status = fields.get("status")
     is_refused = bool(fields.get("why")) or (isinstance(status, int) and status >= 400)
-    if is_refused:
+    if what == "joined":
+        note("call.joined", **fields)
+    elif is_refused:
         note("refused", what=what, **fields)
     elif fields.get("who"):
         note("key.used", what=what, **fields)

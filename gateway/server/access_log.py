@@ -1,4 +1,4 @@
-"""One line in the log for every webhook and every media socket.
+"""One line in the log for every webhook, API request and media socket, with the address that it came from.
 
 Owns the shape of the line and what must not stand in it: numbers are masked; paths and queries, in which
 one-time tokens travel, never enter. Refuses to know what the values mean.
@@ -9,17 +9,23 @@ import logging
 import re
 from typing import Final
 
-from aiohttp import http_exceptions
+from aiohttp import http_exceptions, web
 
 from gateway.observers.audit import note_access
+from gateway.server.client_address import CLIENT
 
 access: Final = logging.getLogger("talkpath.access")
 
 _PLAIN = re.compile(r"[^\s\"=]+")
 
 
-def log_line(what: str, **fields: object) -> None:
-    """Write one line: what it was, then ``name=value`` pairs; empty values are left out."""
+def log_line(what: str, request: web.Request | None, /, **fields: object) -> None:
+    """Write one line: what it was, then ``name=value`` pairs; empty values are left out.
+
+    Of a request, ``from`` says where it came from; None is for what no request is to blame for.
+    """
+    if request is not None:
+        fields["from"] = request.get(CLIENT, "unknown")
     # Quoting as JSON keeps a peer's line breaks from forging a second line.
     pairs = (f"{name}={_shown(str(value))}" for name, value in fields.items() if value not in ("", None))
     access.info("%s %s", what, " ".join(pairs))

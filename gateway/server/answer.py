@@ -100,21 +100,22 @@ class Answering:
                 return web.Response(status=400, text="The body is not what its header fields say.\n")
             knock = self._door.admit_webhook(request, body, adapter)
             if isinstance(knock, Refusal):
-                return _turned_away(adapter, kind, knock)
+                return _turned_away(request, adapter, kind, knock)
             assert adapter.visit is not None  # noqa: S101 - an adapter with a carrier's proof has it
             try:
                 visit = adapter.visit(knock, kind)
             except NotProven as error:
                 refusal = self._door.turn_down(request, Refusal("signature", f"ambiguous: {error}"))
-                return _turned_away(adapter, kind, refusal)
+                return _turned_away(request, adapter, kind, refusal)
             except WireError as error:
-                log_line("webhook", adapter=adapter.name, kind=kind, status=400, detail=error)
+                log_line("webhook", request, adapter=adapter.name, kind=kind, status=400, detail=error)
                 return web.Response(status=400, text=f"{error}\n")
             response = await self._answer_once(request, adapter, knock, visit)
             if response is None:
-                return _turned_away(adapter, kind, self._door.refuse("proof_spent"))
+                return _turned_away(request, adapter, kind, self._door.refuse("proof_spent"))
             log_line(
                 "webhook",
+                request,
                 adapter=adapter.name,
                 kind=visit.kind,
                 status=response.status,
@@ -154,6 +155,7 @@ class Answering:
         if isinstance(taken, Busy):
             log_line(
                 "no_room",
+                request,
                 adapter=adapter.name,
                 why=taken.code,
                 caller=mask_number(visit.caller),
@@ -162,7 +164,7 @@ class Answering:
             )
             return _goodbye(adapter, taken.sentence)
         if isinstance(taken, NoRoute):
-            log_line("no_route", adapter=adapter.name, detail=taken.sentence)
+            log_line("no_route", request, adapter=adapter.name, detail=taken.sentence)
             if route_name:
                 return web.Response(status=404, text=f"{taken.sentence}\n")
             return _goodbye(adapter, "This number is not in service.")
@@ -218,10 +220,16 @@ class Answering:
         return _written(adapter.answer(invitation, self._door.adapter_settings(adapter)))
 
 
-def _turned_away(adapter: Adapter, kind: Kind, refusal: Refusal) -> web.Response:
+def _turned_away(request: web.Request, adapter: Adapter, kind: Kind, refusal: Refusal) -> web.Response:
     if not refusal.retry_after_s:
         log_line(
-            "webhook", adapter=adapter.name, kind=kind, status=403, why=refusal.code, detail=refusal.detail
+            "webhook",
+            request,
+            adapter=adapter.name,
+            kind=kind,
+            status=403,
+            why=refusal.code,
+            detail=refusal.detail,
         )
     return not_let_in(refusal)
 

@@ -89,10 +89,12 @@ class CallsApi:
             guest = self._door.admit_key(request, "calls")
             if isinstance(guest, Refusal):
                 if not guest.retry_after_s:
-                    log_line("api", method=request.method, status=403, why=guest.code, detail=guest.detail)
+                    log_line(
+                        "api", request, method=request.method, status=403, why=guest.code, detail=guest.detail
+                    )
                 return not_let_in(guest)
             response = answer(request, guest)
-            log_line("api", method=request.method, status=response.status, who=guest.name)
+            log_line("api", request, method=request.method, status=response.status, who=guest.name)
             return response
 
         return handle

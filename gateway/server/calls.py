@@ -241,6 +241,7 @@ class CallRegistry:
         if call.runner is None:  # of every other call its observers tell
             log_line(
                 "call_dropped",
+                None,
                 call_id=call.call_id,
                 adapter=booking.adapter,
                 route=booking.route.settings.name,

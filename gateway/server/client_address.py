@@ -15,6 +15,8 @@ log: Final = logging.getLogger("talkpath.door")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+CLIENT: Final = web.RequestKey("client", str)
+"""The address that a request came from, whole; for the lines that tell of it."""
 MOST_HOPS: Final = 16
 """Proxies that are walked back over; what stands before them is nobody's to know."""
 NEIGHBOURS: Final = 64
@@ -29,15 +31,20 @@ class ClientAddresses:
         self._has_warned = False
 
     def of(self, request: web.Request) -> str:
-        """The address by which a stranger is counted; an IPv6 one stands for its network of 64 bits."""
+        """The address by which a stranger is counted, an IPv6 one as its network of 64 bits; notes the whole one."""
+        address = self._find(request)
+        request[CLIENT] = "unknown" if address is None else str(address)
+        return "unknown" if address is None else _counted(address)
+
+    def _find(self, request: web.Request) -> Address | None:
         peer = _read(request.remote or "")
         if peer is None:
-            return "unknown"
+            return None
         told = ",".join(request.headers.getall(hdrs.X_FORWARDED_FOR, []))
         if not self._is_trusted(peer):
             if told:
                 self._warn(peer)
-            return _counted(peer)
+            return peer
         # From the right: each proxy has written down who asked it, and only the words of ours are believed.
         for text in reversed(told.split(",")[-MOST_HOPS:]):
             before = _read(text)
@@ -46,7 +53,7 @@ class ClientAddresses:
             peer = before
             if not self._is_trusted(peer):
                 break
-        return _counted(peer)
+        return peer
 
     def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self._trusted)

@@ -74,6 +74,7 @@ class ClientSockets:
                 placed = await self._place(leg, codec, adapter, guest, upgrade)
                 if isinstance(placed, Call):
                     call = placed
+                    log_line("joined", request, call_id=call.call_id, adapter=adapter.name, who=guest.name)
                     with call.knocking():
                         await self._registry.attach(call, leg)
                 else:
@@ -81,6 +82,7 @@ class ClientSockets:
         finally:
             log_line(
                 "socket",
+                request,
                 adapter=adapter.name,
                 who=guest.name if isinstance(guest, Guest) else "",
                 status=101,

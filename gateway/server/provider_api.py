@@ -91,7 +91,7 @@ class ProviderApi:
         end = int(begin) + int(limit)
         more = end < len(names)
         shown = [self._head(name) for name in names[int(begin) : end]]
-        log_line("provider", method="GET", status=200, who=guest.name)
+        log_line("provider", request, method="GET", status=200, who=guest.name)
         cursor = {"next_cursor": str(end) if more else ""}
         return _json({"agents": shown, "has_more": more, "response_metadata": cursor})
 
@@ -104,7 +104,7 @@ class ProviderApi:
             return await self._pass_on(request)
         session = self._settings.agents[name].session
         output = session.get("output") or {}
-        log_line("provider", method="GET", status=200, who=guest.name)
+        log_line("provider", request, method="GET", status=200, who=guest.name)
         return _json(
             {
                 **self._head(name),
@@ -144,7 +144,12 @@ class ProviderApi:
             return _error(404, "not_found", "there is no such address")
         response = await self._fetch(request, url, account)
         log_line(
-            "provider", method=request.method, status=response.status, who=guest.name, agent=account.agent
+            "provider",
+            request,
+            method=request.method,
+            status=response.status,
+            who=guest.name,
+            agent=account.agent,
         )
         return response
 
@@ -200,7 +205,9 @@ class ProviderApi:
         status, code, message = _REFUSALS.get(
             refusal.code, (403, "unauthorized", "Only this machine may ask while no keys are configured")
         )
-        log_line("provider", method=request.method, status=status, why=refusal.code, detail=refusal.detail)
+        log_line(
+            "provider", request, method=request.method, status=status, why=refusal.code, detail=refusal.detail
+        )
         return _error(status, code, message)
 
 

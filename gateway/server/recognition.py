@@ -28,7 +28,7 @@ async def recognise_arrival(arrival: Arrival, wait_s: float = 0.0) -> Recognised
             return _unheard(heard, found.why, found.sentence)
     if isinstance(found, Refused):
         return TurnedAway(400, found.why, found.sentence)
-    log_line("socket", recognised=found.adapter, why=found.why)
+    log_line("socket", arrival.request, recognised=found.adapter, why=found.why)
     return found
 
 

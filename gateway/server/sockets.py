@@ -125,6 +125,7 @@ class MediaSockets:
             return await arrival.turn_away(refusal)  # a line for each would be a flood of its own
         log_line(
             "socket",
+            arrival.request,
             **known,
             status=101 if is_open else refusal.status,
             close=refusal.close_code if is_open else None,
@@ -189,6 +190,7 @@ class MediaSockets:
         try:
             if not await arrival.open():  # gone before it was answered
                 return arrival.response
+            log_line("joined", arrival.request, call_id=call.call_id, adapter=adapter.name, who=guest.name)
             leg = CallerLeg(
                 arrival.hand_over(),
                 codec,
@@ -205,6 +207,7 @@ class MediaSockets:
                 call.leave("its socket never said anything")
             log_line(
                 "socket",
+                arrival.request,
                 adapter=adapter.name,
                 who=guest.name,
                 status=101,

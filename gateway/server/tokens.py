@@ -48,16 +48,16 @@ class TokenApi:
             return not_let_in(guest)
         if isinstance(guest, Refusal):
             status = _STATUS.get(guest.code, 403)
-            log_line("token", status=status, why=guest.code, detail=guest.detail)
+            log_line("token", request, status=status, why=guest.code, detail=guest.detail)
             return _json(_complaint(guest.code, request), status)
         wanted, wrong = _read(request)
         if wrong:
-            log_line("token", status=422, who=guest.name, why="parameters")
+            log_line("token", request, status=422, who=guest.name, why="parameters")
             return _json({"detail": wrong}, 422)
         expires_s = wanted["expires_in_seconds"]
         session_s = wanted.get("max_session_duration_seconds")
         token = await self._clients.mint(guest, expires_s, session_s, _claims(request))
-        log_line("token", status=200, who=guest.name)
+        log_line("token", request, status=200, who=guest.name)
         return _json({"token": token, "expires_in_seconds": expires_s}, 200)
 
 

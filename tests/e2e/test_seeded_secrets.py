@@ -258,6 +258,7 @@ def _assert_it_happened(run: Run, everything: dict[str, str]) -> None:
     for line in (
         "call.started", "was ended by a fault in the gateway", "observer gossip failed", "third.party",
         "tool leak failed", "agent.refused", "why=signature", "why=key_unknown", "+1415•••8642",
+        "from=127.0.0.1",
     ):  # fmt: skip
         assert line in log, line
     assert sum(name.endswith(".jsonl") for name in everything) >= 8

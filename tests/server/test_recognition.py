@@ -302,7 +302,7 @@ async def test_decisions_stand_in_the_log(caplog: pytest.LogCaptureFixture) -> N
             await house.http.ws_connect(url, headers={"OpenAI-Beta": "hush"})
         async with opened(house, url, vonage_words("hush")[0]) as socket:
             await closing(socket)
-    lines = [record.getMessage() for record in caplog.records]
+    lines = [record.getMessage().removesuffix(" from=127.0.0.1") for record in caplog.records]
     assert "socket recognised=twilio why=twilio_header" in lines
     assert "socket recognised=pcm why=query" in lines
     assert "socket recognised=browser why=voice_agent_type" in lines
