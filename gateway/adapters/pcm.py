@@ -31,6 +31,7 @@ from gateway.events import (
     CallInfo,
     CallStarted,
     Event,
+    ToolCalled,
 )
 from gateway.hookspecs import hookimpl
 from gateway.settings import AdapterSettings, Settings
@@ -65,6 +66,8 @@ class PcmSettings(AdapterSettings, frozen=True, kw_only=True):
 
     origins: tuple[str, ...] = ()
     """Pages that may connect, as their origins; empty lets every page in that shows proof."""
+    show_tools: bool = False
+    """Whether clients with a minted token are told what the route's tools are asked; others always are."""
 
 
 class _Sound(Struct):
@@ -95,12 +98,13 @@ class PcmCodec:
         WireError: when the address asks for a format that the dialect does not have; names what it has.
     """
 
-    def __init__(self, upgrade: Upgrade, _settings: PcmSettings) -> None:
+    def __init__(self, upgrade: Upgrade, settings: PcmSettings) -> None:
         query = upgrade.query
         self._format = _format(query)
         by_token = upgrade.admitted_by == "token"
         said = {} if by_token else query  # whoever holds a minted token is anybody, and not believed
         self._shows_events = _switch(query, "events")
+        self._shows_tools = settings.show_tools or not by_token  # those of the route, at work
         self._clock = upgrade.clock
         self._info = CallInfo(
             call_id=upgrade.call_id,
@@ -206,6 +210,8 @@ class PcmCodec:
             case AgentReady():
                 # the original holds the provider's session id and resume token, and the route's configuration
                 return [self._dated({"type": "session.ready", "session_id": self._info.call_id})]
+            case ToolCalled(informational=True) if not self._shows_tools:
+                return []
             case AgentWarned(code, message):
                 return [self._dated({"type": "session.error", "code": code, "message": message})]
             case AgentForwarded(raw):

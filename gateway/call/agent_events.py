@@ -184,7 +184,8 @@ class AgentEvents(Conversation):
         commands: list[AnyCommand] = []
         if not (self._ending and self._ending.firm):
             commands = self._tools.called(event, self._floor.current, expires_at)
-        if self._terms.speaks_api and not (expires_at and self._tools.knows(event.tool_call_id)):
+        named_apart = self._terms.speaks_api or self._terms.anybody
+        if named_apart and not (expires_at and self._tools.knows(event.tool_call_id)):
             event = msgspec.structs.replace(event, informational=True)  # a client answers what it is told
         if is_new or not self._terms.speaks_api:
             self._tell(event)

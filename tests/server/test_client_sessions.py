@@ -7,6 +7,7 @@ import pytest
 from api_client import ApiHouse, api_house, soon
 from fakes import FakeAgent
 
+from gateway.adapters.pcm import PcmSettings
 from gateway.commands import Remember, ReplyHeard
 from gateway.contracts import MediaPass, ObserverKind
 from gateway.settings import (
@@ -419,3 +420,35 @@ async def test_a_pages_token_tells_the_agent_nothing_but_what_the_caller_may_say
         assert [message for message in house.agent.received[1:] if message["type"] != "input.audio"][:1] == [
             wish
         ]
+
+
+@pytest.mark.parametrize(
+    ("proof", "show_tools", "seen"), [("token", False, False), ("token", True, True), ("key", False, True)]
+)
+async def test_who_sees_the_routes_tools_on_raw_pcm(proof: str, show_tools: bool, seen: bool) -> None:
+    """A client with a token is told of calls of its own tools only, unless the adapter says otherwise."""
+    adapters = {"pcm": PcmSettings(show_tools=show_tools)}
+    async with api_house(Echoing(), agents=agents(), routes=OPEN, access=KEYS, adapters=adapters) as house:
+        path, key = "/v1/ws/pcm?events=1", {"Authorization": "k1"}
+        if proof == "token":
+            path, key = f"{path}&token={await token_of(house)}", {}
+        async with house.client(path, **key) as client:
+            await client.until("session.ready")
+            await client.send("session.update", session={"tools": [TOOL]})
+            await soon(lambda: len(house.agent.received) > 1)
+            house.agent.say("tool.call", call_id="t1", name="hang_up", arguments={"secret": 1})
+            house.agent.say("tool.call", call_id="t2", name="get_stock", arguments={})
+            await client.until("tool.call", call_id="t2")
+            assert [call["call_id"] for call in client.of("tool.call")] == (["t1", "t2"] if seen else ["t2"])
+
+
+@pytest.mark.parametrize("path", ["/v1/ws/browser", "/v1/ws/pcm?events=1"])
+async def test_what_an_agent_complains_of_is_told_without_what_nobody_may_read(path: str) -> None:
+    """Numbers, credentials and control characters in an agent's error reach no client."""
+    said = "call +15551234567 with Bearer abcdefghijklmnop \x1b[2J\nINFO fake"
+    async with api_house(Echoing(), agents=agents(), routes=OPEN) as house, house.client(path) as client:
+        await (client.begin() if "browser" in path else client.until("session.ready"))
+        house.agent.say("session.error", code="invalid_value", message=said, session_id="sess_p", param=None)
+        error = await client.until("session.error")
+        assert error["message"] == "call +1555•••4567 with Bearer ••• [2J INFO fake"
+        assert "sess_p" not in json.dumps(error)
