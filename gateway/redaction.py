@@ -10,6 +10,7 @@ import base64
 import html
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
@@ -39,6 +40,9 @@ _SURE_NUMBER: Final = re.compile(
 # Sizes, moments and lengths of ours are long figures too; their names end in the unit.
 _MEASURED: Final = re.compile(r"(?:bytes|_s|_ms|_ns|_at|size|count|seconds|pid)\W{0,4}$", re.IGNORECASE)
 
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode's categories of control characters, marks of direction, halves of characters and line ends."""
+
 _MIXED: Final = r"(?=[\w-]*[a-z])(?=[\w-]*[A-Z])"
 _SHAPES: Final = tuple(
     (re.compile(pattern), shown)
@@ -46,6 +50,7 @@ _SHAPES: Final = tuple(
         (r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", MASK),
         (r"\beyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?", MASK),  # a JSON Web Token
         (r"(?i)\b((?:basic|bearer)\s+)(?=\S*[\d=])[\w.~+/=-]{8,}", rf"\g<1>{MASK}"),
+        (r"(?i)\b(bearer\s+)[\w.~+/=-]{16,}", rf"\g<1>{MASK}"),
         (r"(?i)\b((?:proxy-)?authorization[\"']?\s*[:=]\s*[\"']?)(?!bearer|basic)[^\s\"',}]{4,}", rf"\g<1>{MASK}"),
         (r"(?i)([?&](?:token|key|api_?key|secret|password|signature|sig|resume_token|code)=)[^\s&\"'<>]+", rf"\g<1>{MASK}"),
         (r"(://)[^\s/@\"']*:[^\s/@\"']+(@)", rf"\g<1>{MASK}\g<2>"),  # the user and password of an address
@@ -123,6 +128,19 @@ class Redaction:
             text = _redacted(text, redactor)
         return _without_sure_numbers(text)
 
+    def sentence(self, text: str) -> str:
+        """A sentence of a peer's as others are told it: clean, in one line, and without signs that nobody sees."""
+        seen = "".join(" " if unicodedata.category(sign) in _UNSEEN else sign for sign in text)
+        return self.clean(" ".join(seen.split()))
+
+    def sentences(self, message: str) -> str:
+        """A message of a peer's, as JSON text, with every text in it as others are told it; empty when it is none."""
+        try:
+            read = json.loads(message)
+            return json.dumps(_told(read, self.sentence), ensure_ascii=False, separators=(",", ":"))
+        except (ValueError, RecursionError):
+            return ""
+
     def without_secrets(self, text: str) -> str:
         """A text without secrets and tokens; for those who have a right to the numbers."""
         text = self.without_known(text)
@@ -147,6 +165,17 @@ class Redaction:
         for pattern, _ in _SHAPES:
             text = pattern.sub(lambda found: re.sub(r"\S", "•", found[0]), text)
         return text
+
+
+def _told(value: Any, sentence: Callable[[str], str]) -> Any:
+    """A value with every text in it as ``sentence`` gives it; raises RecursionError where it is nested beyond measure."""
+    if isinstance(value, str):
+        return sentence(value)
+    if isinstance(value, list):
+        return [_told(one, sentence) for one in value]
+    if isinstance(value, dict):
+        return {sentence(name): _told(one, sentence) for name, one in value.items()}
+    return value
 
 
 def _redacted(text: str, redactor: Redactor) -> str:

@@ -115,6 +115,20 @@ def test_numbers_are_masked_however_they_are_written(number: str, around: str) -
     assert len(re.sub(r"\D", "", cleaned)) < len(re.sub(r"\D", "", number))
 
 
+def test_a_sentence_of_a_peer_is_one_line_without_secrets_numbers_and_unseen_signs() -> None:
+    """What an agent says of itself can neither show a credential nor write lines or colours of its own."""
+    said = f"no {KEY} for +15551234567, Bearer abcdefghijklmnop \x1b[2J\n2026 INFO fake \u202eoof\u2028x"
+    told = f"no {MASK} for +1555•••4567, Bearer {MASK} [2J 2026 INFO fake oof x"
+    one = knowing(KEY)
+    assert one.sentence(said) == told
+    message = json.dumps(
+        {"type": "session.error", "message": said, "timestamp": 1790210425, "x": [{"y": said}]}
+    )
+    read = json.loads(one.sentences(message))
+    assert read == {"type": "session.error", "message": told, "timestamp": 1790210425, "x": [{"y": told}]}
+    assert one.sentences("[" * 100_000) == one.sentences("no JSON") == ""
+
+
 def test_masking_again_changes_nothing() -> None:
     """A text may pass more than one sink."""
     once = Redaction().clean("from +14155555309 with Bearer abcdef123456")

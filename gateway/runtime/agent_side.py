@@ -167,9 +167,9 @@ class AgentSide:
 
 
 def _redacted(complaint: AnyEvent) -> AnyEvent:
-    """What an agent complains of, without our secrets: it may quote the key, and clients are told."""
+    """What an agent complains of, as others may be told it: it may quote keys and numbers, or forge lines of a log."""
     changes = {
-        name: REDACTION.without_secrets(text)
+        name: (REDACTION.sentences if name == "raw" else REDACTION.sentence)(text)
         for name in complaint.__struct_fields__
         if isinstance(text := getattr(complaint, name), str)
     }
