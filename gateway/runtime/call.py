@@ -353,7 +353,7 @@ class CallRunner:
                 self._inbox.put_now(CallerLost(f"the connection was closed ({leg.ended_with})"))
 
     async def _finish_tool(self, tool: Tool | None, command: RunTool, handle: LiveCall) -> None:
-        with on_errand(self.reach.errand("tools")):
+        with on_errand(self.reach.errand("tools", whom=f"call_id={self.call_id} tool={command.name}")):
             self._inbox.put_now(await self._house.toolbox.run(tool, command, handle))
 
     async def _control(self, action: str, command: HangUp | Transfer) -> None:

@@ -35,6 +35,8 @@ CONNECT: Final = "talkpath.connect"
 """Audit event of each connection made here: host, address, port, purpose, regions."""
 CONTACTS: Final = 1000
 """Most contacts that are noted of one call; a tool may open sockets without end."""
+HOSTS_TOLD: Final = 10
+"""Most refused hosts of which the log tells, per errand."""
 NAMES_S: Final = 60.0
 """How long the answer of a name service is believed."""
 NAMES: Final = 1000
@@ -52,13 +54,16 @@ def unnoted(_contact: HostContacted) -> None:
 class Errand:
     """Why something connects: within which book, what for, and who takes note of it."""
 
-    def __init__(self, book: Book, purpose: Purpose, note: Note = unnoted) -> None:
+    def __init__(self, book: Book, purpose: Purpose, note: Note = unnoted, whom: str = "") -> None:
+        """``whom`` says in the log for whom it is, as in ``call_id=… tool=…``."""
         self.book: Final = book
         self.purpose: Final = purpose
         self.place: Place | None = None
         """The only place, for connections made here; None for a tool, which may go wherever the book lets it."""
         self.addresses: set[str] = set()
         """What the name service answered for that place."""
+        self.whom: Final = whom
+        self._told: set[str] = set()
         self._note = note
 
     def check(self, url: str) -> None:
@@ -83,6 +88,13 @@ class Errand:
         """Let it be noted that a connection was begun, or refused."""
         region = self.book.region_of(self.purpose, *place)
         self._note(HostContacted(place[0] or address, address, place[1], self.purpose, region, refused))
+
+    def tells_of(self, host: str) -> bool:
+        """Whether a refusal of this host is worth a line in the log: once each, and of `HOSTS_TOLD` at most."""
+        is_new = host not in self._told and len(self._told) < HOSTS_TOLD
+        if is_new:
+            self._told.add(host)
+        return is_new
 
 
 ERRAND: Final[ContextVar[Errand | None]] = ContextVar("errand", default=None)
@@ -114,12 +126,12 @@ class Reach:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
 
-    def errand(self, purpose: Purpose, book: Book | None = None) -> Errand:
-        """Begin an errand within the books of the call's regions, or within one of them."""
+    def errand(self, purpose: Purpose, book: Book | None = None, whom: str = "") -> Errand:
+        """Begin an errand within the books of the call's regions, or within one of them; the log names ``whom``."""
         if book is None:
             book = self._books.get(purpose) or joined_book(self._settings, self.regions)
             self._books[purpose] = book
-        return Errand(book, purpose, self._note)
+        return Errand(book, purpose, self._note, whom)
 
     def _note(self, contact: HostContacted) -> None:
         """Take note, from whatever thread."""

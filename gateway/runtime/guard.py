@@ -23,7 +23,7 @@ from typing import Any, Final
 import uvloop
 
 from gateway.runtime.book import Book, Purpose, is_address
-from gateway.runtime.egress import ERRAND
+from gateway.runtime.egress import ERRAND, Errand
 
 log: Final = logging.getLogger("talkpath.egress")
 
@@ -81,6 +81,7 @@ class Guard:
         if not (errand.book if errand else self._book).knows(name):
             if errand:
                 errand.contacted((name, 0), "", refused=True)
+                _tell(errand, name, 0)
             raise Refused(name)
 
     def connect(self, where: Any) -> None:
@@ -106,6 +107,8 @@ class Guard:
         host = listed or next((host for host in hosts if host != address), address)
         if errand:
             errand.contacted((host, port), address, refused=refused)
+            if refused:
+                _tell(errand, host, port)
         else:
             self._note(host, address, port, refused=refused)
         if refused:
@@ -124,6 +127,8 @@ class Guard:
         errand = ERRAND.get()
         book = errand.book if errand else self._book
         if self._strict and not _lists(book, tuple(book.places), host, port):
+            if errand:
+                _tell(errand, host, port)
             raise Refused(f"{host}:{port}")
         self._note(host, "", port, refused=False)
 
@@ -137,6 +142,12 @@ class Guard:
             port,
             " refused" if refused else "",
         )
+
+
+def _tell(errand: Errand, host: str, port: int) -> None:
+    if errand.tells_of(host):  # asked first: whoever takes the line may connect, too
+        at = f" port={port}" if port else ""
+        log.warning("egress host=%s%s refused purpose=%s %s", host, at, errand.purpose, errand.whom)
 
 
 _guard: Guard | None = None

@@ -166,7 +166,8 @@ class _Run:
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - a tool must not end our thread
             if isinstance(error, TimeoutError) and limit.expired():
                 return _timed_out(self.tool_call_id, self.tool)
-            _log.warning("tool %s failed with %s at %s", self.tool.name, type(error).__name__, _place(error))
+            place = _place(error, self.tool)
+            _log.warning("tool %s failed with %s at %s", self.tool.name, type(error).__name__, place)
             return failure(self.tool_call_id, "error", _FAILED)
         if len(result) > MAX_RESULT_BYTES:
             _log.warning("tool %s gave a result of %d bytes", self.tool.name, len(result))
@@ -268,7 +269,14 @@ def _timed_out(tool_call_id: str, tool: Tool) -> ToolFinished:
     return failure(tool_call_id, "timeout", sentence)
 
 
-def _place(error: BaseException) -> str:
-    """File and line where an exception was raised; its text may hold what a caller said."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
+def _place(error: BaseException, tool: Tool) -> str:
+    """The last file and line of the tool's own package before an exception was raised, else where it was raised.
+
+    Its text may hold what a caller said.
+    """
+    package = getattr(tool.run, "__module__", "").partition(".")[0]
+    frames = list(traceback.walk_tb(error.__traceback__))
+    own = [step for step in frames if step[0].f_globals.get("__name__", "").partition(".")[0] == package]
+    for frame, line in reversed(own or frames):
+        return f"{frame.f_code.co_filename}:{line}"
+    return "an unknown place"

@@ -266,3 +266,35 @@ def test_a_thread_of_its_own_is_watched_too() -> None:
         thread.start()
         thread.join(5)
     assert [type(error) for error in raised] == [Refused]
+
+
+async def test_a_refused_tool_is_told_of_in_the_log_once_per_host(caplog: pytest.LogCaptureFixture) -> None:
+    """With the host, the purpose, the call and the tool; the failure names the tool's own line."""
+
+    async def insist(address: str, port: int) -> None:
+        for _ in range(3):
+            with suppress(Refused):
+                socket.gethostbyname("crm.us.test")
+        by_http_client(address, port)
+
+    async with witness() as seen:
+        errand = Errand(book(seen.port), "tools", whom="call_id=c1 tool=reach")
+        with guarding(errand.book, strict=True):
+            assert not await run_as_tool(insist, errand, ABROAD, seen.port)
+    told = [record.getMessage() for record in caplog.records if record.name == "talkpath.egress"]
+    assert told == [
+        "egress host=crm.us.test refused purpose=tools call_id=c1 tool=reach",
+        f"egress host={ABROAD} port={seen.port} refused purpose=tools call_id=c1 tool=reach",
+    ]
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+    assert f"tool reach failed with Refused at {__file__}:" in caplog.text
+
+
+async def test_lines_about_refusals_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    """A tool that tries host after host costs ten lines."""
+    errand = Errand(book(9), "tools", whom="call_id=c1 tool=reach")
+    with guarding(errand.book, strict=True), on_errand(errand):
+        for number in range(30):
+            with pytest.raises(Refused):
+                socket.getaddrinfo(f"crm{number}.us.test", 443)
+    assert caplog.text.count(" refused ") == 10
