@@ -86,7 +86,11 @@ class ClientEvents(CallerEvents):
         message = read_message(event.raw)
         if message is None or not goes_on(message.type, anybody=self._terms.anybody):
             kind = message.type[:100] if message else ""
-            self._tell_error(("invalid_format", f"Unknown message type: {kind}", ""))
+            sentence = f"Unknown message type: {kind}"
+            if self._terms.speaks_api:
+                self._tell_error(("invalid_format", sentence, ""))
+            else:
+                self._tell_notice(sentence)
             return
         if not (message.is_of_caller or self._client.may_instruct):
             self._tell_unspoken("a conversation.message of another role than user was not passed on")

@@ -296,6 +296,13 @@ def test_nothing_that_resembles_an_update_reaches_the_agent(kind: str, anybody: 
     assert error["message"] == f"Unknown message type: {kind}"
 
 
+def test_a_dialect_without_errors_is_told_of_such_a_type_in_a_notice() -> None:
+    """The sentence names the type that did not go on."""
+    given, (notice,) = wished(talking(speaks_api=False), CallerForwarded('{"type":"Session.update"}'))
+    assert given == []
+    assert notice == {"type": "talkpath.notice", "message": "Unknown message type: Session.update"}
+
+
 @pytest.mark.parametrize(("anybody", "goes_on"), [(False, True), (True, False)])
 def test_new_types_are_for_clients_with_a_key(anybody: bool, goes_on: bool) -> None:
     """What nobody here knows goes on as it came, but not from whoever has a page's token."""
