@@ -8,9 +8,10 @@ from collections.abc import Collection, Iterator
 
 import msgspec
 
+from gateway.places import place_of
 from gateway.runtime.conditions import covers
 from gateway.runtime.unmet import unmet
-from gateway.settings import Secrets, Settings
+from gateway.settings import BUILT_IN_REGIONS, Secrets, Settings
 
 
 def notes(settings: Settings, carriers: Collection[str] = ()) -> list[str]:
@@ -23,6 +24,7 @@ def notes(settings: Settings, carriers: Collection[str] = ()) -> list[str]:
         *_unproven(settings),
         *_unsafe(settings),
         *_one_address(settings),
+        *_elsewhere(settings),
         *_not_adaptive(settings),
         *_sealing_nothing(settings),
         *_without_effect(settings),
@@ -107,6 +109,32 @@ def _one_address(settings: Settings) -> Iterator[str]:
             "server.trusted_proxies: is empty, so all who come through what stands in front of this gateway count as one "
             "address for limits.per_address; name its network, such as [10.0.0.0/8], if it writes X-Forwarded-For"
         )
+
+
+def _elsewhere(settings: Settings) -> Iterator[str]:
+    """Agents of a region at a host that its name does not let one expect."""
+    theirs = {
+        place[0]: name
+        for name, region in BUILT_IN_REGIONS.items()
+        for url in (region.voice_agent, region.rest)
+        if (place := place_of(url))
+    }
+    for name, region in settings.regions.items():
+        for field in ("voice_agent", "rest"):
+            place = place_of(getattr(region, field))
+            whose = theirs.get(place[0]) if place else None
+            if place is None or whose == name:
+                continue
+            if whose:
+                yield (
+                    f"regions.{name}.{field}: {place[0]} is the provider's host of the region {whose}, so that is where "
+                    f"calls of {name} go; give their agents the region {whose}, or name a host of {name}"
+                )
+            elif name in BUILT_IN_REGIONS:
+                yield (
+                    f"regions.{name}.{field}: puts {place[0]} in the place of the provider's host, so that is where calls "
+                    f"of {name} go; leave it out, or define a region of your own for {place[0]}"
+                )
 
 
 def _not_adaptive(settings: Settings) -> Iterator[str]:

@@ -13,6 +13,7 @@ from gateway.settings import (
     AuditSettings,
     MatchSettings,
     RecordingSettings,
+    RegionSettings,
     RouteSettings,
     Secret,
     ServerSettings,
@@ -171,3 +172,51 @@ def test_numbers_that_calls_of_a_carrier_hardly_match_are_named(
     assert [sentence.startswith(f"routes[0].match.callee[0]: {said}") for sentence in found] == [True] * bool(
         said
     )
+
+
+US, EU = "agents.us.assemblyai.com", "agents.eu.assemblyai.com"
+
+
+@pytest.mark.parametrize(
+    ("name", "region", "said"),
+    [
+        (
+            "eu",
+            RegionSettings(voice_agent=f"wss://{US}/v1/ws", rest=f"https://{EU}/v1"),
+            [
+                (
+                    f"regions.eu.voice_agent: {US} is the provider's host of the region us, so that is where calls of eu go; "
+                    "give their agents the region us, or name a host of eu"
+                )
+            ],
+        ),
+        (
+            "near",
+            RegionSettings(voice_agent="wss://near.example/v1/ws", rest=f"https://{US}/v1"),
+            [
+                (
+                    f"regions.near.rest: {US} is the provider's host of the region us, so that is where calls of near go; "
+                    "give their agents the region us, or name a host of near"
+                )
+            ],
+        ),
+        (
+            "eu",
+            RegionSettings(voice_agent="ws://127.0.0.1:19000/v1/ws"),
+            [
+                (
+                    "regions.eu.voice_agent: puts 127.0.0.1 in the place of the provider's host, so that is where calls of eu "
+                    "go; leave it out, or define a region of your own for 127.0.0.1"
+                )
+            ],
+        ),
+        ("eu", RegionSettings(tools=("crm.example",)), []),
+        ("eu", RegionSettings(voice_agent=f"wss://{EU}/v1/ws", rest=f"https://{EU}/v1"), []),
+        ("near", RegionSettings(voice_agent="wss://near.example/v1/ws"), []),
+    ],
+)
+def test_a_region_whose_host_is_not_where_its_name_says_is_named(
+    name: str, region: RegionSettings, said: list[str]
+) -> None:
+    """A host of another built-in region, and one in the place of a built-in host, is told with what to do."""
+    assert notes(Settings(regions={name: region})) == said
