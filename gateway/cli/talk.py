@@ -26,8 +26,9 @@ METER: Final = "▁▂▃▄▅▆▇█"
 class Screen:
     """What is shown of a conversation: a line for each thing said, and on a terminal a line that moves."""
 
-    def __init__(self, out: Output, card: SoundCard | None) -> None:
+    def __init__(self, out: Output, card: SoundCard | None, *, echoes: bool) -> None:
         self._out = out
+        self._echoes = echoes
         self._card = card
         self._partial = ""
         self._asked_at: float | None = None
@@ -44,18 +45,25 @@ class Screen:
                 self._time_first_sound(event)
             case "input.speech.stopped":
                 self.asked()
+            case "talk.said":
+                self.asked()
+                if self._echoes:
+                    self._show_words("you    ", "bold cyan", str(event["text"]))
             case "transcript.user.delta":
                 self._partial = str(event.get("text") or event.get("delta") or "")
             case "transcript.user":
                 self._partial = ""
-                self._out.print(Text("you    ", "bold cyan") + Text(str(event.get("text", ""))))
+                self._show_words("you    ", "bold cyan", str(event.get("text", "")))
             case "transcript.agent":
                 cut = " …" if event.get("interrupted") else ""
-                self._out.print(Text("agent  ", "bold green") + Text(f"{event.get('text', '')}{cut}"))
+                self._show_words("agent  ", "bold green", f"{event.get('text', '')}{cut}")
             case "tool.call":
                 self._out.print(f"[magenta]tool[/]   {event.get('name', '')}")
             case "talkpath.notice" | "session.error" | "error" | "reply.error":
                 self._out.print(f"[yellow]{event.get('message', '')}[/]")
+
+    def _show_words(self, who: str, style: str, words: str) -> None:
+        self._out.print(Text(who, style) + Text(words))
 
     def asked(self) -> None:
         """The person has finished saying something: the agent's time begins."""
@@ -101,9 +109,10 @@ def talk(
     """Talk to an agent from the terminal: aloud where there is a microphone, else by typing lines.
 
     Wear headphones: the agent must not hear itself. A dropped connection is resumed; Ctrl-C or the end of the input
-    says goodbye. Exit code 1: there was no conversation, or it was lost.
+    says goodbye. Lines from a pipe or a file are said in turns, each when the agent has done speaking, and their answers
+    are waited for. Exit code 1: there was no conversation, or it was lost.
 
-    Example: talkpath talk http://127.0.0.1:8080
+    Example: echo "what are your opening hours" | talkpath talk http://127.0.0.1:8080
     """
     credential = token or os.environ.get("TALKPATH_TOKEN", "")
     out = Output(soft_wrap=True)
@@ -114,10 +123,13 @@ def talk(
                 card = stack.enter_context(SoundCard())
             except NoSoundCard as missing:
                 out.print(f"{missing}. Type lines instead.", markup=False)
-        screen = Screen(out, card)
+        is_typed = _is_terminal()
+        screen = Screen(out, card, echoes=not is_typed)
         ear, mouth = (card, card.mouth) if card else (Silent(), lambda: SILENCE)
         try:
-            conversation = Talk(url, credential=credential, mouth=mouth, ear=ear, tell=screen.show)
+            conversation = Talk(
+                url, credential=credential, mouth=mouth, ear=ear, tell=screen.show, in_turns=not is_typed
+            )
         except ValueError as error:
             typer.echo(f"talkpath talk: {error}", err=True)
             raise typer.Exit(2) from None
@@ -125,22 +137,25 @@ def talk(
             live = stack.enter_context(Live(console=out, transient=True, get_renderable=screen.line))
             live.auto_refresh = True
         try:
-            asyncio.run(_talk(conversation, screen))
+            asyncio.run(_talk(conversation, is_aloud=card is not None))
         except Unable as sentence:
             typer.echo(f"talkpath talk: {sentence}", err=True)
             raise typer.Exit(1) from None
 
 
-async def _talk(conversation: Talk, screen: Screen) -> None:
+def _is_terminal() -> bool:
+    """Whether somebody types; `sys.stdin` is None where the shell has closed it."""
+    return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
+
+
+async def _talk(conversation: Talk, *, is_aloud: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, conversation.end)
 
-    def take(line: str) -> None:
-        screen.asked()
-        conversation.type(line)
-
-    reader = _Lines(loop, take, conversation.end)
+    reader = _Lines(loop, conversation.type, conversation.end_after_answers)
+    if not reader.is_open and not is_aloud:
+        conversation.end()  # nobody can say anything
     try:
         await conversation.run()
     finally:
@@ -155,27 +170,48 @@ class _Lines:
     ) -> None:
         self._loop, self._take, self._end = loop, take, end
         self._rest = b""
+        self._is_watched = False
+        self._next: asyncio.Handle | None = None
         try:
             self._file: int | None = sys.stdin.fileno()
-            loop.add_reader(self._file, self._read)
-        except (OSError, ValueError, AttributeError):  # no input, or one that cannot be waited for
+        except (OSError, ValueError, AttributeError):  # the shell has closed it
             self._file = None
+            return
+        try:
+            loop.add_reader(self._file, self._read)
+            self._is_watched = True
+        except OSError:  # a file or /dev/null: it never makes anybody wait, and cannot be watched
+            self._next = loop.call_soon(self._read)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is an input, and more of it may come."""
+        return self._file is not None
 
     def _read(self) -> None:
-        data = os.read(self._file, 4096) if self._file is not None else b""
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        if self._file is None:
+            return
+        try:
+            data = os.read(self._file, 4096)
+        except OSError:  # the terminal is gone, or it cannot be read
+            data = b""
+        *lines, self._rest = (self._rest + (data or b"\n")).split(b"\n")  # the last line may have no end
         for line in lines:
             if words := line.decode(errors="replace").strip():
                 self._take(words)
         if not data:
             self.close()
             self._end()
+        elif not self._is_watched:
+            self._next = self._loop.call_soon(self._read)
 
     def close(self) -> None:
         """Read no more."""
-        if self._file is not None:
+        if self._is_watched and self._file is not None:
             self._loop.remove_reader(self._file)
-            self._file = None
+        if self._next is not None:
+            self._next.cancel()
+        self._file = None
 
 
 def _meter(dbfs: float) -> str:

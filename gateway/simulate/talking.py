@@ -28,6 +28,10 @@ FIRST_PAUSE_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 5.0
 GOODBYE_S: Final = 5.0
 """How long the answer to the end of the session is waited for (3.3)."""
+QUIET_S: Final = 1.0
+"""How long nobody speaks before words that are said in turns go on: a greeting, or a second answer, may follow."""
+ANSWER_S: Final = 60.0
+"""How long the answer to words that are said in turns is waited for, and as long again until it is over."""
 TYPED: Final = 'The caller typed: "{}". Answer that.'
 FINAL_CODES: Final = frozenset({"session_not_found", "session_expired", "session_forbidden", "unauthorized"})
 """Refusals after which resuming again is of no use."""
@@ -49,6 +53,41 @@ class Unable(Exception):  # noqa: N818 - a fact, told in one sentence
     """The conversation cannot be had; one sentence that says why."""
 
 
+class _Turns:
+    """When the agent has done speaking, for words that are not to interrupt it."""
+
+    def __init__(self, answer_s: float) -> None:
+        self._answer_s = answer_s
+        self._awaits_reply = False
+        self._replies: set[str] = set()
+        self._since = 0.0
+
+    def note(self, event: dict[str, Any], now: float) -> None:
+        """Take an event of the session into account."""
+        match event.get("type"):
+            case "session.ready":
+                self._replies.clear()
+                self._awaits_reply = False
+            case "talk.said" | "tool.call":
+                self._awaits_reply = True
+            case "reply.started":
+                self._replies.add(str(event.get("reply_id")))
+                self._awaits_reply = False
+            case "reply.done":
+                self._replies.discard(str(event.get("reply_id")))
+            case "session.error" | "error" | "reply.error":
+                self._awaits_reply = False
+            case _:
+                return
+        self._since = now
+
+    def is_ours(self, now: float) -> bool:
+        """Whether nobody speaks and nothing is to come; an answer that does not come, or not end, is given up."""
+        if self._awaits_reply or self._replies:
+            return now - self._since >= self._answer_s
+        return now - self._since >= QUIET_S
+
+
 class Talk:
     """One conversation; `run` once."""
 
@@ -60,6 +99,8 @@ class Talk:
         mouth: Callable[[], bytes],
         ear: Ear,
         tell: Callable[[dict[str, Any]], None],
+        in_turns: bool = False,
+        answer_s: float = ANSWER_S,
     ) -> None:
         """Prepare a conversation.
 
@@ -69,6 +110,8 @@ class Talk:
             mouth: Gives the next 20 ms of the person's sound; silence counts (3.4).
             ear: Plays the agent's sound.
             tell: Is given each event that is not sound, and our own ``talk.*`` ones.
+            in_turns: Whether typed words wait until the agent has done speaking; else they are said at once.
+            answer_s: How long an answer is waited for then.
 
         Raises:
             ValueError: when the address cannot be one, in a sentence.
@@ -80,7 +123,8 @@ class Talk:
         self._tell = tell
         self._typed: deque[str] = deque()
         self._session_id = self._resume_token = ""
-        self._over = False
+        self._turns = _Turns(answer_s) if in_turns else None
+        self._has_said = self._is_last = self._over = False
         self._ending = asyncio.Event()
         self._ready = asyncio.Event()
 
@@ -97,7 +141,14 @@ class Talk:
 
     def type(self, words: str) -> None:
         """Say something in writing."""
-        self._typed.append(json.dumps({"type": "reply.create", "instructions": TYPED.format(words)}))
+        self._has_said = True
+        self._typed.append(words)
+
+    def end_after_answers(self) -> None:
+        """End the session once all that was typed has been answered, or at once where that is nothing."""
+        self._is_last = True
+        if not self._has_said or self._turns is None:
+            self.end()
 
     def end(self) -> None:
         """End the session in the orderly way."""
@@ -157,12 +208,25 @@ class Talk:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            while self._typed:
-                await socket.send(self._typed.popleft())
+            await self._say_typed(socket, loop.time())
             audio = base64.b64encode(self._mouth()).decode()
             await socket.send(f'{{"type":"input.audio","audio":"{audio}"}}')
             due = max(due + FRAME_MS / 1000, loop.time() - 1)  # what a stall held up is not sent in one burst
             await asyncio.sleep(max(0.0, due - loop.time()))
+
+    async def _say_typed(self, socket: MediaSocket, now: float) -> None:
+        while self._typed and (self._turns is None or self._turns.is_ours(now)):
+            words = self._typed[0]
+            await socket.send(json.dumps({"type": "reply.create", "instructions": TYPED.format(words)}))
+            self._typed.popleft()
+            self._note({"type": "talk.said", "text": words})
+        if self._is_last and not self._typed and self._turns is not None and self._turns.is_ours(now):
+            self._ending.set()
+
+    def _note(self, event: dict[str, Any]) -> None:
+        if self._turns is not None:
+            self._turns.note(event, asyncio.get_running_loop().time())
+        self._tell(event)
 
     async def _say_goodbye(self, socket: MediaSocket) -> None:
         await self._ending.wait()
@@ -189,7 +253,7 @@ class Talk:
                 self._over = True
             case "session.error" | "error" if event.get("code") in FINAL_CODES or not self._session_id:
                 raise Unable(f"the server refused: {event.get('message') or event.get('code')}")
-        self._tell(event)
+        self._note(event)
 
 
 def socket_url(url: str) -> str:

@@ -1,14 +1,22 @@
 """``talkpath talk`` from outside: what it prints, and how it leaves."""
 
 import asyncio
+import shlex
 import sys
+from pathlib import Path
+
+import pytest
 
 from gateway.simulate.provider import Provider
 
 
-async def talk(*arguments: str, lines: str = "") -> tuple[int, str, str]:
+async def talk(*arguments: str, lines: str = "", redirected: str = "") -> tuple[int, str, str]:
+    """Run it with lines from a pipe, or with its input redirected as a shell does it."""
+    command = [sys.executable, "-m", "gateway", "talk", *arguments]
+    if redirected:
+        command = ["/bin/sh", "-c", f"exec {shlex.join(command)} {redirected}"]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", "talk", *arguments,
+        *command,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, err = await asyncio.wait_for(process.communicate(lines.encode()), 60)
@@ -16,12 +24,33 @@ async def talk(*arguments: str, lines: str = "") -> tuple[int, str, str]:
     return process.returncode, out.decode(), err.decode()
 
 
-async def test_lines_that_are_typed() -> None:
-    """What is typed reaches the agent, its words are shown, and the end of the input says goodbye."""
+async def test_lines_that_are_piped_are_answered() -> None:
+    """What is piped reaches the agent, its answer is waited for and shown, and the end of the input says goodbye."""
     async with Provider(port=0) as provider:
         code, out, err = await talk(provider.url, "--text", lines="what are your opening hours\n")
     assert (code, err) == (0, "")
     assert "connected: session" in out
+    assert 0 < out.find("you    what are your opening hours") < out.find("agent  We are open")
+
+
+async def test_lines_of_a_file_are_said_in_turns(tmp_path: Path) -> None:
+    """Each waits until the agent has done speaking, the last without a line end too, and all are answered."""
+    said = tmp_path / "said.txt"
+    said.write_text("hello\n\nhello again")
+    async with Provider(port=0) as provider:
+        code, out, err = await talk(provider.url, "--text", redirected=f"< {said}")
+    assert (code, err) == (0, "")
+    speakers = [line.split()[0] for line in out.splitlines() if line.startswith(("you ", "agent "))]
+    assert speakers[speakers.index("you") :] == ["you", "agent", "you", "agent"]
+
+
+@pytest.mark.parametrize("redirected", ["", "< /dev/null", "<&-"])
+async def test_an_empty_input_says_goodbye_at_once(redirected: str) -> None:
+    """Nothing was said and nothing can be: the session ends in the orderly way, and no agent is waited for."""
+    async with Provider(port=0) as provider:
+        code, out, err = await talk(provider.url, "--text", redirected=redirected)
+    assert (code, err) == (0, "")
+    assert "agent  " not in out
 
 
 async def test_an_address_that_is_none() -> None:

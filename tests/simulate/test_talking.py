@@ -75,6 +75,23 @@ async def test_typed_words_are_answered() -> None:
     assert person.events[-1]["type"] == "session.ended"
 
 
+async def test_an_answer_that_does_not_end_is_given_up() -> None:
+    """Words in turns wait for an answer only so long; then the goodbye comes."""
+    async with Provider(port=0) as provider:
+        events: list[dict[str, Any]] = []
+        talk = Talk(
+            provider.url, credential="key", mouth=lambda: SILENCE, ear=Listener(), tell=events.append,
+            in_turns=True, answer_s=0.1,
+        )  # fmt: skip
+        talk.type("what are your opening hours")
+        talk.end_after_answers()
+        await asyncio.wait_for(talk.run(), 30)
+    kinds = [event["type"] for event in events]
+    assert "talk.said" in kinds
+    assert "We are open" not in str(events)
+    assert kinds[-1] == "session.ended"
+
+
 async def test_a_dropped_socket_is_resumed() -> None:
     """When the socket drops the session goes on over another one, with the same id."""
     async with conversation("drop-after=1") as person:
