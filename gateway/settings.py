@@ -72,7 +72,7 @@ class ServerSettings(Section, frozen=True, kw_only=True):
     sockets: Annotated[int, Meta(ge=16, le=1_000_000)] = 4096
     """Connections to the public port at once; over it, the oldest that has proven nothing makes room, or one at rest."""
     head_s: Annotated[float, Meta(ge=0.1, le=120)] = 10
-    """How long a new connection may take to send the head of its first request."""
+    """How long the head of a request may take: of the first from the beginning of the connection, of others from their first byte."""
     first_message_s: Seconds = 10
     """How long a new media socket may say nothing."""
     message_bytes: Annotated[int, Meta(ge=65_536, le=16_777_216)] = 1_048_576

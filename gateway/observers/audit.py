@@ -48,6 +48,8 @@ def note_access(what: str, fields: dict[str, object]) -> None:
         return
     fields = {"webhook" if name == "kind" else name: value for name, value in fields.items()}
     status = fields.get("status")
+    if status is None and "recognised" in fields:
+        return  # what a socket looks like is neither a refusal nor a proof
     is_refused = bool(fields.get("why")) or (isinstance(status, int) and status >= 400)
     if what == "joined":
         note("call.joined", **fields)

@@ -114,6 +114,8 @@ def _in_words(what_is_there: str) -> Middleware:
     async def answer_in_words(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
             return web.Response(status=415, text=PACKED)
+        if (request.content_length or 0) > BODY_BYTES:
+            return _too_large()  # before any of it has come
         try:
             return _redacted(await handler(request))
         except web.HTTPNotFound:
@@ -123,10 +125,16 @@ def _in_words(what_is_there: str) -> Middleware:
             text = f"Use {allowed} at this address.\n"
             return web.Response(status=405, text=text, headers={"Allow": allowed})
         except web.HTTPRequestEntityTooLarge:
-            text = f"The body is larger than {BODY_BYTES} bytes, which no webhook or request here needs.\n"
-            return web.Response(status=413, text=text)
+            return _too_large()
 
     return answer_in_words
+
+
+def _too_large() -> web.Response:
+    text = f"The body is larger than {BODY_BYTES} bytes, which no webhook or request here needs.\n"
+    response = web.Response(status=413, text=text)
+    response.force_close()
+    return response
 
 
 def _redacted(response: web.StreamResponse) -> web.StreamResponse:

@@ -30,17 +30,21 @@ class ClientAddresses:
         self._trusted = tuple(ipaddress.ip_network(network) for network in trusted_proxies)
         self._has_warned = False
 
-    def of(self, request: web.Request) -> str:
+    def of(self, request: web.BaseRequest) -> str:
         """The address by which a stranger is counted, an IPv6 one as its network of 64 bits; notes the whole one."""
         address = self._find(request)
         request[CLIENT] = "unknown" if address is None else str(address)
         return "unknown" if address is None else _counted(address)
 
-    def _find(self, request: web.Request) -> Address | None:
+    def _find(self, request: web.BaseRequest) -> Address | None:
         peer = _read(request.remote or "")
         if peer is None:
             return None
-        told = ",".join(request.headers.getall(hdrs.X_FORWARDED_FOR, []))
+        told = ""
+        if (
+            hdrs.X_FORWARDED_FOR in request.headers
+        ):  # of what was no HTTP they are a plain dict, without `getall`
+            told = ",".join(request.headers.getall(hdrs.X_FORWARDED_FOR))
         if not self._is_trusted(peer):
             if told:
                 self._warn(peer)

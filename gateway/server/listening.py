@@ -88,9 +88,9 @@ async def serving(generation: Generation) -> AsyncIterator[Bound]:
             store=house.store,
             make_runner=lambda call_id, route: CallRunner(call_id, route, house),
         )
-        await _start(
-            stack, apps.public, public_socket, settings, Threshold(server, apps.public[DOOR].refused)
-        )
+        door = apps.public[DOOR]
+        threshold = Threshold(server, door.refused, door.manners.malformed)
+        await _start(stack, apps.public, public_socket, settings, threshold)
         await _start(stack, apps.admin, admin_socket, settings, Threshold(server, Counter()))
         yield Bound(_origin(public_socket), _origin(admin_socket), apps.registry, apps.public[DOOR].refused)
 

@@ -94,6 +94,17 @@ class Manners:
             self._tell(f"limits.per_address.{kind}", f"the address {address}", now)
         return Asking(address, kind, wait_s, is_counted=not wait_s)
 
+    def malformed(self, request: web.BaseRequest) -> web.Response | None:
+        """Count a connection on which no valid HTTP came, as a request; gives the answer to one too many."""
+        now = self._now()
+        address = self._addresses.of(request)
+        wait_s = self._asked["requests"].take(address, now)
+        if not wait_s:
+            return None
+        self._refused["address_limit"] += 1
+        self._tell("limits.per_address.requests", f"the address {address}", now)
+        return too_often(wait_s)
+
     def vouch(self, request: web.Request, *, by_token: bool = False) -> None:
         """Take note that a request has shown a valid proof: it counts for its address no longer."""
         vouch_for(request)

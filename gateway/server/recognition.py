@@ -18,7 +18,10 @@ SOON_S: Final = 1.0
 
 
 async def recognise_arrival(arrival: Arrival, wait_s: float = 0.0) -> Recognised | TurnedAway:
-    """Find out whose a socket is, from its upgrade or else from its first messages; not by those within ``wait_s``."""
+    """Find out whose a socket is, from its upgrade or else from its first messages; not by those within ``wait_s``.
+
+    Of somebody who must wait, no line is written either: a proof that the upgrade holds may still let it in.
+    """
     knock = knock_of(arrival.request)
     while isinstance(found := recognise(knock, arrival.heard), NeedMore):
         if wait_s:
@@ -26,9 +29,12 @@ async def recognise_arrival(arrival: Arrival, wait_s: float = 0.0) -> Recognised
         heard = await arrival.hear(SOON_S if found.soon else None)
         if heard != "heard":
             return _unheard(heard, found.why, found.sentence)
+    if isinstance(found, Refused) and wait_s:
+        return TurnedAway.for_haste(wait_s)
     if isinstance(found, Refused):
         return TurnedAway(400, found.why, found.sentence)
-    log_line("socket", arrival.request, recognised=found.adapter, why=found.why)
+    if not wait_s:
+        log_line("socket", arrival.request, recognised=found.adapter, why=found.why)
     return found
 
 

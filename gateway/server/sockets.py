@@ -89,11 +89,14 @@ class MediaSockets:
         return ended
 
     async def _recognise(self, arrival: Arrival) -> Adapter | TurnedAway:
-        found = await recognise_arrival(arrival, self._door.hurry(arrival.request))
+        wait_s = self._door.hurry(arrival.request)
+        found = await recognise_arrival(arrival, wait_s)
         if isinstance(found, TurnedAway):
             return found
         if (adapter := self._adapters.get(found.adapter)) is not None:
             return adapter
+        if wait_s:
+            return TurnedAway.for_haste(wait_s)
         sentence = f"This looks like {found.adapter}, and there are only: {self._named()}."
         return TurnedAway(404, "not_configured", sentence)
 

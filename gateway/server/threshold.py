@@ -1,18 +1,21 @@
 """Connections, from when they are accepted: how many there may be, and how long one may take to say what it wants.
 
-Owns the bound on all connections of a port and the patience with the head of the first request. Connections over
+Owns the bound on all connections of a port and the patience with the head of each request. Connections over
 which nobody has shown a valid proof make room for new ones, the oldest first; those of carriers and clients that have
 are never closed for it. Refuses to know what a proof is: `door` calls `vouch_for`. What comes after the first head has
-deadlines of its own: of a body, of a first message, and `listening.IDLE_S` between two requests.
+deadlines of its own: of a body, of a first message, and `listening.IDLE_S` between two requests. What is not HTTP counts
+for its address where ``mind`` says so (`manners`).
 """
 
 import asyncio
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from typing import Any, Final, cast
 
-from aiohttp import hdrs, http_exceptions, web
+from aiohttp import StreamReader, hdrs, http_exceptions, web
 from aiohttp.web_protocol import RequestHandler
 
+from gateway.server.client_address import CLIENT
 from gateway.server.headers import SERVER
 from gateway.server.turnstile import Turnstile
 from gateway.settings import ServerSettings
@@ -32,8 +35,15 @@ _HEAD: Final = (
 class Threshold:
     """The connections of one port; ``refused`` counts those that were closed here, by reason."""
 
-    def __init__(self, server: ServerSettings, refused: Counter[str]) -> None:
+    def __init__(
+        self,
+        server: ServerSettings,
+        refused: Counter[str],
+        mind: Callable[[web.BaseRequest], web.Response | None] = lambda _: None,
+    ) -> None:
         self.head_s: Final = server.head_s
+        self.mind: Final = mind
+        """Counts a connection on which no valid HTTP came; gives the answer to those who did it too often."""
         self.turnstile: Final = Turnstile()
         self._most: Final = server.sockets
         self._refused = refused
@@ -88,7 +98,7 @@ class Threshold:
 
 
 class Connection(RequestHandler):
-    """One connection of aiohttp's server with a deadline for its first head and a place among all of them."""
+    """One connection of aiohttp's server with a deadline for each head and a place among all of them."""
 
     def __init__(self, threshold: Threshold, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
@@ -96,6 +106,8 @@ class Connection(RequestHandler):
         self._deadline: asyncio.TimerHandle | None = None
         self._is_known = False
         self._unheard = b""  # what waits for its turn
+        self._heads = 0  # that have come whole
+        self._body: StreamReader | None = None  # of the newest of them
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for a request, where there is room."""
@@ -109,13 +121,12 @@ class Connection(RequestHandler):
             )
             return
         super().connection_made(transport)
-        self._deadline = self._loop.call_later(self._threshold.head_s, self._give_up)
+        self._set_deadline(self._threshold.head_s)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Give the place back."""
         self._threshold.leave(self)
-        if self._deadline is not None:
-            self._deadline.cancel()
+        self._set_deadline(None)
         turnstile = self._threshold.turnstile
         if self._is_known or turnstile.enter():
             super().connection_lost(exc)
@@ -128,7 +139,7 @@ class Connection(RequestHandler):
         if self._unheard:
             self._unheard += data
         elif not data or not self._threshold.is_strange(self) or turnstile.enter():
-            super().data_received(data)
+            self._take(data)
         else:
             self._unheard = data
             self._pause_transport_reading()
@@ -140,7 +151,23 @@ class Connection(RequestHandler):
             return  # gone meanwhile
         if not (self._buffer_paused or self._reading_paused):
             self._resume_transport_reading()
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        """Have bytes parsed; the first of a head begin its time, its last end it."""
+        in_body = self._body is not None and not self._body.is_eof()
         super().data_received(data)
+        if self._request_count != self._heads:
+            self._heads = self._request_count
+            self._body = self._messages[-1][1] if self._messages else None
+            self._set_deadline(None)
+        elif data and self._deadline is None and not (in_body or self._upgraded or self._payload_parser):
+            self._set_deadline(self._threshold.head_s)
+
+    def _set_deadline(self, within_s: float | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = None if within_s is None else self._loop.call_later(within_s, self._give_up)
 
     async def wait_turn(self) -> None:
         """Wait for a turn among strangers; somebody who has shown a proof need not."""
@@ -174,18 +201,33 @@ class Connection(RequestHandler):
         """Answer what went wrong before or in a request; what is no valid HTTP is not quoted, since keys are in it."""
         if isinstance(exc, ConnectionError) and self.transport is None:
             return web.Response(status=400)  # nobody is there to read it, and it is no fault of ours
-        if isinstance(exc, http_exceptions.HttpProcessingError):
-            message = NOT_HTTP
-        answer = super().handle_error(request, status, exc, message)
+        if isinstance(exc, http_exceptions.HttpProcessingError) and not request.writer.output_size:
+            answer = self._not_http(request, exc)
+        else:
+            answer = super().handle_error(request, status, exc, message)
         answer.headers[hdrs.SERVER] = SERVER
+        return answer
+
+    def _not_http(
+        self, request: web.BaseRequest, error: http_exceptions.HttpProcessingError
+    ) -> web.StreamResponse:
+        """Refuse what could not be parsed, with one quiet line for as many as an address may ask."""
+        answer = self._threshold.mind(request)
+        if answer is None:
+            answer = web.Response(status=400, text=NOT_HTTP)
+            if not isinstance(error, http_exceptions.BadHttpMethod):  # mostly TLS on a port without it
+                come_from = request.get(CLIENT, request.remote)
+                self.logger.info("a request was refused: it is not valid HTTP from=%s", come_from)
+        answer.force_close()
         return answer
 
     def _give_up(self) -> None:
         """Close a connection that has not sent the whole head of a request in time."""
-        if self._request_count or self.transport is None:
+        self._deadline = None
+        if self.transport is None:
             return
-        if self._unheard:  # it has come, and it is we who are late
-            self._deadline = self._loop.call_later(LATE_S, self._give_up)
+        if not self.is_at_rest:  # it has come and it is we who are late, or one before it is being answered
+            self._set_deadline(LATE_S)
             return
         self._threshold.count("head_late")
         sentence = f"The head of a request did not come within {self._threshold.head_s:g} s.\n"

@@ -271,6 +271,7 @@ async def test_refusals_and_use_of_keys_are_noted(tmp_path: Path) -> None:
             "webhook", {"kind": "call", "status": 403, "why": "signature", "detail": "wrong_signature"}
         )
         note_access("token", {"status": 200, "who": "backend", "detail": ""})
+        note_access("socket", {"recognised": "twilio", "why": "twilio_header"})  # neither let in nor refused
         note("anything", what="Bearer 0123456789abcdef to +14155555309")
     assert kinds(path) == ["started", "configuration", "refused", "key.used", "anything", "stopped"]
     text = path.read_text()

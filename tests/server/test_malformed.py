@@ -148,3 +148,35 @@ async def test_subprotocols_are_echoed_or_ignored_quietly(
     assert b"sec-websocket-protocol" not in unknown.lower()
     assert not [record for record in caplog.records if record.name.startswith("aiohttp")]
     assert "hush-hush" not in caplog.text
+
+
+async def test_who_sends_no_http_is_limited_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Each counts as a request of its address, which the line names; beyond the limit it gets 429 and no line."""
+    caplog.set_level(logging.INFO)
+    (tmp_path / "gateway.yaml").write_text(
+        "server: {port: 0, admin_port: 0}\nadapters: {pcm: {}}\nlimits: {per_address: {requests: 3}}\n"
+    )
+    statuses = []
+    async with serving(load_generation(tmp_path / "gateway.yaml")) as bound:
+        for _ in range(6):
+            reader, writer = await asyncio.open_connection(*bound.url.removeprefix("http://").split(":"))
+            writer.write(SECRETIVE[0])
+            async with asyncio.timeout(10):
+                answer = await reader.read()
+            statuses.append(int(answer.split()[1]))
+            assert b"\r\nServer: Talkpath\r\n" in answer
+            writer.close()
+        assert bound.refused == {"address_limit": 3}
+    assert statuses == [400] * 3 + [429] * 3
+    lines = [record.getMessage() for record in caplog.records if record.name == "talkpath.http"]
+    assert lines == ["a request was refused: it is not valid HTTP from=127.0.0.1"] * 3
+
+
+@pytest.mark.parametrize("path", ["/twilio/voice", "/v1/sessions"])
+async def test_a_body_that_is_too_large_is_not_waited_for(tmp_path: Path, path: str) -> None:
+    """A length above the limit is answered from the head alone."""
+    request = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 65537\r\n\r\n".encode()
+    async with asyncio.timeout(5):
+        (answer,) = await answers(tmp_path, request)
+    assert answer.split()[1] == b"413"
+    assert b"Connection: close" in answer

@@ -304,3 +304,28 @@ async def test_a_socket_that_was_opened_is_told_too() -> None:
             await house.http.ws_connect(f"{house.url}/v1/ws", headers={"X-Forwarded-For": "203.0.113.7"})
         assert caught.value.status == 429
         await first.close()
+
+
+LOOKS = [
+    ("/v1/ws", {"User-Agent": "Twilio.TmeWs/1.0"}),
+    ("/v1/ws?sample_rate=8000", {}),
+    ("/v1/ws", {"Authorization": "Bearer e30.eyJpc3MiOiJWb25hZ2UifQ.x"}),
+    ("/v1/ws", {"OpenAI-Beta": "realtime=v1"}),
+]
+
+
+@pytest.mark.parametrize(("path", "headers"), LOOKS)
+async def test_looks_are_not_told_beyond_the_limit(
+    path: str, headers: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever a socket on the unified address looks like: beyond its address's limit there is no line of it."""
+    caplog.set_level(logging.INFO)
+    async with street(strangers={"upgrades": 2, "wrong_proofs": 1}) as house:
+        first = await ask(house, path, **UPGRADE, **headers)
+        assert first in (400, 403, 404)
+        told = [r for r in caplog.records if r.name == "talkpath.access"]
+        assert told
+        await ask(house, path, **UPGRADE, **headers)
+        caplog.clear()
+        assert [await ask(house, path, **UPGRADE, **headers) for _ in range(5)] == [429] * 5
+        assert [r.getMessage() for r in caplog.records if r.name == "talkpath.access"] == []

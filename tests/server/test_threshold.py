@@ -65,7 +65,7 @@ async def listens(folder: Path, **server: float) -> AsyncIterator[Port]:
     """A real gateway with these settings of `server`."""
     words = ", ".join(f"{name}: {value}" for name, value in server.items())
     (folder / "gateway.yaml").write_text(
-        f"server: {{port: 0, admin_port: 0, close_s: 1, {words}}}\nadapters: {{pcm: {{}}}}\n"
+        f"server: {{port: 0, admin_port: 0, close_s: 1, {words}}}\nadapters: {{pcm: {{}}, twilio: {{}}}}\n"
         f'access: {{keys: [{{name: ops, key: "{KEY}", may: [calls, connect]}}]}}\n'
     )
     async with serving(load_generation(folder / "gateway.yaml")) as bound, AsyncExitStack() as stack:
@@ -225,3 +225,35 @@ def test_as_many_files_as_connections(
     files_allowed(monkeypatch, resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     raise_file_limit(settings)
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
+
+
+async def test_every_head_has_the_same_time(tmp_path: Path) -> None:
+    """The head of a later request, which somebody with a proof may drip too, has `head_s` from its first byte."""
+    async with listens(tmp_path, head_s=0.3) as port:
+        status, reader, writer = await port.ask()
+        assert status == b"200"
+        began = asyncio.get_running_loop().time()
+        writer.write(b"GET / HTTP/1.1\r\nX-Slow: ")
+        answer = asyncio.ensure_future(rest_of(reader))
+        while not answer.done():
+            writer.write(b"x")
+            await asyncio.wait({answer}, timeout=0.02)
+        assert answer.result()[:13] in (b"", b"HTTP/1.1 408 ")
+        assert port.refused == {"head_late": 1}
+        assert asyncio.get_running_loop().time() - began < 5
+
+
+async def test_a_body_is_no_head(tmp_path: Path) -> None:
+    """A body may take longer than a head, and what follows it on the connection is answered."""
+    head = "POST /twilio/voice HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
+    async with listens(tmp_path, head_s=0.2) as port:
+        reader, writer = await port.connect()
+        writer.write(head.encode())
+        for _ in range(4):
+            with pytest.raises(TimeoutError):  # it does not break off before the body is whole
+                await asyncio.wait_for(reader.read(1), 0.15)
+            writer.write(b"x")
+        assert await status_of(reader) == b"403"
+        writer.write(ASKED)
+        assert await status_of(reader) == b"200"
+        assert not port.refused["head_late"]
