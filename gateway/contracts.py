@@ -41,7 +41,7 @@ class ClientCodec(Codec, Protocol):
     """Codec of a dialect that is refused in words of its own and whose client may come back by what it says."""
 
     resumes: str
-    """After the first message: the call that the client wants to go on with; empty for a new one."""
+    """After the first message: the session that the client wants to go on with; empty for a new one."""
     session: Any
     """What is known of the client's session, to be given to the codec of its next connection."""
 
@@ -105,6 +105,8 @@ class Upgrade(Struct, frozen=True):
     """From the verified webhook; empty where there was none."""
     admitted_by: Literal["carrier", "key", "token"] = "key"
     """What the socket was let in for."""
+    session_id: str = ""
+    """Name of the call towards its client, which may come back by it: nobody can guess it, also from the call's id."""
     resume_token: str = ""
     """Proof by which its client may come back, for dialects that show one."""
     session_s: float = 3600.0
@@ -370,23 +372,18 @@ class Store(Protocol):
 
     async def mint(self, media_pass: MediaPass, expires_s: float) -> str:
         """Make a one-time token."""
-        ...
 
     async def spend(self, token: str) -> MediaPass | None:
         """Use a token up; None when it is unknown, used or too old."""
-        ...
 
     async def first_time(self, name: str, expires_s: float) -> bool:
         """Whether this name is seen for the first time within ``expires_s``; atomic. Only what was proven may be a name."""
-        ...
 
     async def claim(self, limits: Mapping[str, int]) -> str:
         """Count one more under each name and give "", or under none and give the first whose limit is reached; atomic."""
-        ...
 
     async def release(self, names: Iterable[str]) -> None:
         """Count one less under each name."""
-        ...
 
 
 class Parts(Struct, frozen=True):

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.adapters.api_events import UNREADABLE, type_of
-from gateway.adapters.browser_session import ClientSession, call_id_of
+from gateway.adapters.browser_session import ClientSession
 from gateway.adapters.browser_words import FAULT, POLICY, Words
 from gateway.adapters.session_update import Fixed, Refused, first_update, later_update, read_update
 from gateway.audio import PCM_24K, AudioFormat, level_dbfs
@@ -89,7 +89,7 @@ class BrowserCodec:
 
     def __init__(self, upgrade: Upgrade, settings: BrowserSettings) -> None:
         self.resumes = ""
-        """The call that the client wants to go on with."""
+        """The session that the client wants to go on with."""
         self._upgrade = upgrade
         self._words = Words(upgrade.clock, shows_tools=settings.show_tools or upgrade.admitted_by != "token")
         self._complaint: Refused | None = None
@@ -144,7 +144,7 @@ class BrowserCodec:
                 self._words.session = ClientSession(self._upgrade, asked, fixed)
                 return [CallStarted(self._info(fixed), message)]
             case "session.resume":
-                self.resumes = call_id_of(_RESUME.decode(message).session_id)
+                self.resumes = _RESUME.decode(message).session_id or "?"
                 return [CallStarted(self._info(Fixed()), message)]
             case "session.end":
                 return [CallerLeft("the client ended the session")]

@@ -10,7 +10,6 @@ from typing import Any, Final
 from gateway.adapters.session_update import Fixed, Json, format_fields
 from gateway.contracts import Upgrade
 
-_PREFIX: Final = ("call_", "sess_")
 _SIDES: Final = ("input", "output")
 _NESTED: Final = {
     "input": (
@@ -37,21 +36,11 @@ _TOOL: Final[Json] = {
 }
 
 
-def session_id_of(call_id: str) -> str:
-    """The session id that a client is shown for one of our calls."""
-    return _PREFIX[1] + call_id.removeprefix(_PREFIX[0])
-
-
-def call_id_of(session_id: str) -> str:
-    """The call behind a session id, whether or not there is one."""
-    return _PREFIX[0] + session_id.removeprefix(_PREFIX[1])
-
-
 class ClientSession:
     """What the connections of one client's session share."""
 
     def __init__(self, upgrade: Upgrade, asked: Json, fixed: Fixed) -> None:
-        self.session_id = session_id_of(upgrade.call_id)
+        self.session_id = upgrade.session_id
         self.resume_token = upgrade.resume_token
         self.fixed = fixed
         self.began_at = upgrade.clock()

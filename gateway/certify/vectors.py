@@ -138,7 +138,7 @@ def new_codec(adapter: Adapter, setup: Mapping[str, Any]) -> Codec:
     Raises:
         WireError: when the dialect refuses the connection.
     """
-    upgrade = filled(Upgrade, {"call_id": "call-1", **setup.get("upgrade", {})})
+    upgrade = filled(Upgrade, {"call_id": "call-1", "session_id": "sess_1", **setup.get("upgrade", {})})
     upgrade = msgspec.structs.replace(upgrade, clock=lambda: CLOCK_S)
     return adapter.codec(upgrade, filled(adapter.settings, setup.get("settings", {})))
 

@@ -82,6 +82,8 @@ class Booking(Struct, frozen=True):
     """How many calls that key may have at once."""
     admitted_by: Literal["", "key", "token"] = ""
     """What the client showed; empty for carriers."""
+    session_id: str = ""
+    """Name of the call towards its client, who may come back by it; as good as a secret, empty where there is none."""
     resume_token: str = ""
     """Proof by which its client may come back; empty where there is none."""
 

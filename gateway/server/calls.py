@@ -69,6 +69,7 @@ class CallRegistry:
         self._calls: dict[str, Call] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._by_carrier: dict[tuple[str, str], Call] = {}
+        self._by_session: dict[str, Call] = {}
         self._by_resume_token: dict[str, Call] = {}
         self._apologies: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._empty = asyncio.Event()
@@ -106,6 +107,10 @@ class CallRegistry:
         """Find a call by the carrier's own id."""
         return self._by_carrier.get((adapter, carrier_call_id))
 
+    def find_session(self, session_id: str) -> Call | None:
+        """Find a call by the name that its client has for it."""
+        return self._by_session.get(_digest(session_id))
+
     def find_returning(self, resume_token: str) -> Call | None:
         """Find the call that a client may come back to with this token."""
         return self._by_resume_token.get(_digest(resume_token))
@@ -129,6 +134,8 @@ class CallRegistry:
             self._calls[call_id] = call
             if booking.carrier_call_id:
                 self._by_carrier[booking.adapter, booking.carrier_call_id] = call
+            if booking.session_id:
+                self._by_session[_digest(booking.session_id)] = call
             if booking.resume_token:
                 self._by_resume_token[_digest(booking.resume_token)] = call
             self._empty.clear()
@@ -234,6 +241,7 @@ class CallRegistry:
         self._tasks.pop(call.call_id, None)
         if self.find_carrier(booking.adapter, booking.carrier_call_id) is call:
             del self._by_carrier[booking.adapter, booking.carrier_call_id]
+        self._by_session.pop(_digest(booking.session_id), None)
         self._by_resume_token.pop(_digest(booking.resume_token), None)
         call.end(self._settings.server.close_s)
         if not self._calls:

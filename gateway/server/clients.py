@@ -108,6 +108,7 @@ class ClientSockets:
             caller=said.get("caller", ""),
             callee=said.get("callee", ""),
             admitted_by="token" if by_token else "key",
+            session_id=f"sess_{secrets.token_hex(12)}",
             resume_token=secrets.token_urlsafe(32),
             session_s=min(limit_s, session_s or limit_s),
             clock=time.time,
@@ -151,6 +152,7 @@ class ClientSockets:
             guest,
             visit,
             agent=codec.session.agent_id,
+            session_id=upgrade.session_id,
             resume_token=upgrade.resume_token,
         )
         if isinstance(call, Busy):
@@ -162,13 +164,13 @@ class ClientSockets:
         call.session = codec.session
         return call
 
-    def _find(self, call_id: str, guest: Guest) -> Call | tuple[str, str]:
+    def _find(self, session_id: str, guest: Guest) -> Call | tuple[str, str]:
         """The call that a client wants to go on with, or the error that it is told."""
-        call = self._registry.find(call_id)
+        call = self._registry.find_session(session_id)
         if call is None or call.ended or call.session is None:
             return GONE
         if guest.returns_to:
-            return call if guest.returns_to == call_id else FOREIGN
+            return call if guest.returns_to == call.call_id else FOREIGN
         # What a key has begun, a token of that key may not take over.
         same = guest.name == call.booking.owner and not (
             guest.admitted_by == "token" and call.booking.admitted_by != "token"

@@ -45,6 +45,7 @@ class Reception:
         *,
         route_name: str = "",
         agent: str = "",
+        session_id: str = "",
         resume_token: str = "",
     ) -> Call | Busy | NoRoute:
         """Choose the route, by name where the address names one, and take a place for `access.token_s`.
@@ -76,6 +77,7 @@ class Reception:
             owner="" if adapter.proof == "carrier" else guest.name,
             owner_calls=guest.calls,
             admitted_by="" if adapter.proof == "carrier" else guest.admitted_by,
+            session_id=session_id,
             resume_token=resume_token,
         )
         return await self._registry.book(call_id, booking, self._settings.access.token_s)

@@ -16,7 +16,9 @@ SECOND = b"\0" * 48_000
 
 
 def codec(**upgrade: Any) -> BrowserCodec:
-    return BrowserCodec(Upgrade(**{"call_id": "call_1", **upgrade}), BrowserSettings())
+    return BrowserCodec(
+        Upgrade(**{"call_id": "call_1", "session_id": "sess_1", **upgrade}), BrowserSettings()
+    )
 
 
 def give(to: BrowserCodec, **message: Any) -> list[Any]:
@@ -85,7 +87,7 @@ def test_a_session_goes_on_over_another_connection() -> None:
     first = begun(greeting="Hello.", output={"format": {"encoding": "audio/pcmu"}})
     second = codec(call_id="call_2")
     give(second, type="session.resume", session_id="sess_1")
-    assert second.resumes == "call_1"
+    assert second.resumes == "sess_1"
     assert second.session is None
     second.go_on(first.session)  # type: ignore[arg-type]
     assert second.hears.encoding == "pcm16"

@@ -291,6 +291,24 @@ async def test_a_fresh_token_brings_a_tokens_session_back() -> None:
                 await third.until("session.ready")
 
 
+async def test_a_calls_id_is_not_its_session() -> None:
+    """Whoever reads a call's id in a log, and has a token of the same page, finds no session by it."""
+    async with api_house(access=KEYS) as house:
+        path = "/v1/ws/browser?token="
+        async with house.client(path + await token_of(house)) as first:
+            session_id = (await first.begin())["session_id"]
+            (call,) = house.registry.listing()
+            digits = call.call_id.removeprefix("call_")
+            assert digits not in session_id
+            for guess in (call.call_id, f"sess_{digits}", digits):
+                other_path = path + await token_of(house)
+                async with house.client(other_path) as other:
+                    await other.send("session.resume", session_id=guess)
+                    assert (await other.until("session.error"))["code"] == "session_not_found"
+                    assert await other.closed() == 1008
+        assert house.registry.listing() == [call]
+
+
 @pytest.mark.parametrize("session_id", ["sess_0123456789abcdef01234567", "nonsense", ""])
 async def test_a_session_that_is_not_there(session_id: str) -> None:
     """An unknown or ended session is `session_not_found` and 1008."""
