@@ -21,7 +21,7 @@ from gateway.runtime.book import Book, book_of
 from gateway.runtime.egress import Egress, Errand, NotListedError
 from gateway.runtime.routing import address_book, fallbacks
 from gateway.server.access_log import log_line
-from gateway.server.door import Door, Guest, Refusal, not_let_in
+from gateway.server.door import Door, Guest, Refusal, Right, not_let_in
 from gateway.settings import AgentSettings, Secrets, Settings
 
 AGENT_HEADER: Final = "Talkpath-Agent"
@@ -35,7 +35,7 @@ _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _REFUSALS: Final = {
     "key_missing": (401, "missing_authorization", "Authorization header is required"),
     "key_unknown": (401, "unauthorized", "Invalid API key"),
-    "key_may_not": (403, "unauthorized", "This key has no right to do that; give it `may: [provider]`"),
+    "key_may_not": (403, "unauthorized", "This key has no right to do that; give it `may: [{right}]`"),
 }
 _ADAPTER: Final = "browser"
 
@@ -81,7 +81,7 @@ class ProviderApi:
     async def _list(self, request: web.Request) -> web.Response:
         guest = self._door.admit_key(request, "connect")
         if isinstance(guest, Refusal):
-            return self._refused(request, guest)
+            return self._refused(request, guest, "connect")
         limit, begin = request.query.get("limit", "50"), request.query.get("cursor") or "0"
         if not (_is_number(limit) and 1 <= int(limit) <= 200):
             return _error(422, "validation_error", "limit must be between 1 and 200", "limit")
@@ -98,7 +98,7 @@ class ProviderApi:
     async def _show(self, request: web.Request) -> web.Response:
         guest = self._door.admit_key(request, "connect")
         if isinstance(guest, Refusal):
-            return self._refused(request, guest)
+            return self._refused(request, guest, "connect")
         name = request.match_info["agent"]
         if name not in self._reachable(guest):
             return await self._pass_on(request)
@@ -134,7 +134,7 @@ class ProviderApi:
     async def _pass_on(self, request: web.Request) -> web.Response:
         guest = self._door.admit_key(request, "provider")
         if isinstance(guest, Refusal):
-            return self._refused(request, guest)
+            return self._refused(request, guest, "provider")
         account = self._account(guest, request.headers.get(AGENT_HEADER, ""))
         if account is None:
             sentence = "no agent of this key has an account with the provider, or none of that name"
@@ -199,7 +199,7 @@ class ProviderApi:
                 for name in fallbacks(route.agent, self._settings.agents):
                     yield name, self._settings.agents[name]
 
-    def _refused(self, request: web.Request, refusal: Refusal) -> web.Response:
+    def _refused(self, request: web.Request, refusal: Refusal, right: Right) -> web.Response:
         if refusal.retry_after_s:
             return not_let_in(refusal)
         status, code, message = _REFUSALS.get(
@@ -208,14 +208,14 @@ class ProviderApi:
         log_line(
             "provider", request, method=request.method, status=status, why=refusal.code, detail=refusal.detail
         )
-        return _error(status, code, message)
+        return _error(status, code, message.replace("{right}", right))
 
 
 def _address(rest: str, raw_path: str) -> URL | None:
     """The address of a request at a regional host; None where it could be read as another one."""
     path, _, query = raw_path.partition("?")
     tail = path.removeprefix("/v1")
-    plain = tail.isascii() and tail.isprintable() and not set("\\%@#") & set(tail)
+    plain = tail.isascii() and tail.isprintable() and not set("\\%@#;") & set(tail)
     steps = tail.split("/")[1:]
     if not plain or not tail.startswith("/") or any(step in ("", ".", "..") for step in steps):
         return None

@@ -192,6 +192,24 @@ async def test_who_may_not_is_told_in_the_providers_shape(key: str, status: int,
 
 
 @pytest.mark.parametrize(
+    ("key", "path", "lacks"),
+    [
+        ("k3", "/v1/agents", "connect"),
+        ("k3", "/v1/agents/main", "connect"),
+        ("k2", "/v1/sessions", "provider"),
+    ],
+)
+async def test_a_key_is_told_which_right_it_lacks(key: str, path: str, lacks: str) -> None:
+    """To see the list of agents a key needs the right to connect, to have the provider asked that of the provider."""
+    async with houses() as (house, _):
+        status, body = await ask(house, path, key)
+        assert (status, body["message"]) == (
+            403,
+            f"This key has no right to do that; give it `may: [{lacks}]`",
+        )
+
+
+@pytest.mark.parametrize(
     "path",
     [
         "/v1/sessions/../phone-numbers",
@@ -199,6 +217,8 @@ async def test_who_may_not_is_told_in_the_providers_shape(key: str, status: int,
         "/v1/sessions//elsewhere.invalid/x",
         "/v1/sessions/@elsewhere.invalid",
         "/v1/sessions/a%2fb",
+        "/v1/sessions/..;/phone-numbers",
+        "/v1/sessions/a;b=c",
         "/v1/sessions/\\\\elsewhere",
     ],
 )
