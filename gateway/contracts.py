@@ -373,8 +373,8 @@ class Store(Protocol):
     async def mint(self, media_pass: MediaPass, expires_s: float) -> str:
         """Make a one-time token."""
 
-    async def spend(self, token: str) -> MediaPass | None:
-        """Use a token up; None when it is unknown, used or too old."""
+    async def spend(self, token: str, adapter: str) -> MediaPass | None:
+        """Use a token up; None when it is unknown, used or too old. One of another adapter is shown, and stays good."""
 
     async def first_time(self, name: str, expires_s: float) -> bool:
         """Whether this name is seen for the first time within ``expires_s``; atomic. Only what was proven may be a name."""

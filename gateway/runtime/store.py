@@ -50,9 +50,11 @@ class MemoryStore:
         self._passes.put(_digest(token), media_pass, now + expires_s)
         return token
 
-    async def spend(self, token: str) -> MediaPass | None:
-        """Use a token up; None when it is unknown, used or too old."""
-        return self._passes.take(_digest(token), self._now())
+    async def spend(self, token: str, adapter: str) -> MediaPass | None:
+        """Use a token up; None when it is unknown, used or too old. One of another adapter is shown, and stays good."""
+        key, now = _digest(token), self._now()
+        found = self._passes.look_up(key, now)
+        return found if found is not None and found.adapter != adapter else self._passes.take(key, now)
 
     async def first_time(self, name: str, expires_s: float) -> bool:
         """Whether this name is seen for the first time within ``expires_s``."""
@@ -122,6 +124,10 @@ class _Expiring(Generic[_V]):
 
     def take(self, key: str, now: float) -> _V | None:
         end, value = self._values.pop(key, (now, None))
+        return value if end > now else None
+
+    def look_up(self, key: str, now: float) -> _V | None:
+        end, value = self._values.get(key, (now, None))
         return value if end > now else None
 
     def forget_until(self, now: float) -> None:

@@ -16,6 +16,8 @@ from gateway.server.door import Door, Guest, Refusal
 from gateway.server.headers import plain_origin
 from gateway.settings import Settings
 
+CLIENTS: Final = ""
+"""What stands for an adapter in tokens of clients, which are good on all that are theirs."""
 SESSION_S: Final = 10_800.0
 """Longest session of a token that names no other (reference: Voice Agent API, 7.1)."""
 
@@ -37,7 +39,7 @@ class ClientDoor:
         """Make a token with which one socket may be opened in a guest's name; routes may ask for its claims."""
         minted = MediaPass(
             call_id="",
-            adapter="",
+            adapter=CLIENTS,
             route="",
             key=guest.name,
             session_s=session_s or SESSION_S,
@@ -66,7 +68,7 @@ class ClientDoor:
     async def _spend(self, request: web.Request, token: str) -> Guest | Refusal:
         if wait_s := self._door.manners.crowd(request):
             return Refusal("address_limit", retry_after_s=wait_s)
-        minted = await self._store.spend(token)
+        minted = await self._store.spend(token, CLIENTS)
         if minted is None:
             return self._turn_down(request, "token_unknown", "unknown, used or too old")
         if minted.key is None:

@@ -152,7 +152,7 @@ class Door:
         if not token:
             needed = adapter.token_needed(self.adapter_settings(adapter))
             return self._count(Refusal("token_missing")) if needed else Guest(adapter.name)
-        media_pass = await self._store.spend(token)
+        media_pass = await self._store.spend(token, adapter.name)
         if media_pass is None:
             return self._count(Refusal("token_unknown", "unknown, used or too old"))
         if media_pass.adapter != adapter.name:

@@ -25,10 +25,24 @@ async def test_a_token_is_good_once() -> None:
     other = await store.mint(PASS, 60)
     assert token != other
     assert len(token) >= 43
-    assert await store.spend(token) == PASS
-    assert await store.spend(token) is None
-    assert await store.spend("\udcff no token") is None
-    assert await store.spend(other) == PASS
+    assert await store.spend(token, "twilio") == PASS
+    assert await store.spend(token, "twilio") is None
+    assert await store.spend("\udcff no token", "twilio") is None
+    assert await store.spend(other, "twilio") == PASS
+
+
+async def test_a_token_at_another_adapter_is_not_used_up() -> None:
+    """It says whose it is, and stays good there, until it is too old."""
+    clock = Clock()
+    store = MemoryStore(clock)
+    token = await store.mint(PASS, 60)
+    assert await store.spend(token, "vonage") == PASS
+    assert await store.spend(token, "") == PASS
+    assert await store.spend(token, "twilio") == PASS
+    assert await store.spend(token, "vonage") is None
+    late = await store.mint(PASS, 60)
+    clock.now += 60
+    assert await store.spend(late, "vonage") is None
 
 
 async def test_a_token_grows_too_old() -> None:
@@ -37,9 +51,9 @@ async def test_a_token_grows_too_old() -> None:
     store = MemoryStore(clock)
     first, second = await store.mint(PASS, 60), await store.mint(PASS, 60)
     clock.now += 59.9
-    assert await store.spend(first) == PASS
+    assert await store.spend(first, "twilio") == PASS
     clock.now += 0.1
-    assert await store.spend(second) is None
+    assert await store.spend(second, "twilio") is None
 
 
 async def test_of_racing_spenders_one_wins() -> None:
@@ -47,7 +61,7 @@ async def test_of_racing_spenders_one_wins() -> None:
     store = MemoryStore()
     token = await store.mint(PASS, 60)
     async with asyncio.TaskGroup() as group:
-        tries = [group.create_task(store.spend(token)) for _ in range(100)]
+        tries = [group.create_task(store.spend(token, "twilio")) for _ in range(100)]
     assert sum(task.result() is not None for task in tries) == 1
 
 
@@ -106,8 +120,8 @@ async def test_a_full_store_forgets_the_oldest_token_and_counts_nothing_more() -
     for _ in range(11):
         tokens.append(await store.mint(PASS, 60))
         clock.now += 1
-    assert await store.spend(tokens[0]) is None
-    assert await store.spend(tokens[10]) == PASS
+    assert await store.spend(tokens[0], "twilio") is None
+    assert await store.spend(tokens[10], "twilio") == PASS
     counted = [await store.claim({f"name{number}": 1}) for number in range(11)]
     assert counted == [""] * 10 + ["name10"]
 
@@ -142,5 +156,5 @@ async def test_spent_tokens_leave_nothing_behind() -> None:
     """Minting and spending for ever needs no more memory."""
     store = MemoryStore(Clock(), entries=10)
     for _ in range(1000):
-        await store.spend(await store.mint(PASS, 3600))
+        await store.spend(await store.mint(PASS, 3600), "twilio")
     assert len(store._passes._ends) <= 21

@@ -5,6 +5,7 @@ import aiohttp
 import pytest
 from serving import LIMIT_S, PUBLIC_URL, House, serving, settings_of, sign, start_stream, until
 
+from gateway.adapters.pcm import PcmSettings
 from gateway.adapters.twilio_http import TwilioSettings
 from gateway.contracts import MediaPass
 from gateway.server.door import NOT_LET_IN, host_name, is_loopback
@@ -292,6 +293,26 @@ async def test_token_on_the_wrong_adapter() -> None:
         headers = {"X-Twilio-Signature": sign(address.replace("http", "ws", 1), {})}
         assert await refused(house, address, headers) == 403
         assert house.refused == {"token_misplaced": 2}
+
+
+async def test_a_token_that_is_shown_elsewhere_stays_good() -> None:
+    """Whoever reads a carrier's token cannot use it up at another door: the carrier's socket is let in all the same."""
+    twilio, pcm = TwilioSettings(auth_token=(Secret("12345"),)), PcmSettings()
+    keys = AccessSettings(keys=(KeySettings(name="backend", key=(Secret("k1"),), may=("connect", "tokens")),))
+    async with serving(settings_of(adapters={"twilio": twilio, "pcm": pcm}, access=keys)) as house:
+        url = await house.invited()
+        token = url.rpartition("/")[2]
+        for path in (
+            f"/v1/ws/pcm?token={token}",
+            f"/v1/ws?token={token}&sample_rate=8000",
+            f"/v1/ws/pcm/{token}",
+        ):
+            assert await refused(house, house.url + path) == 403
+        socket = await house.media(url)
+        for message in start_stream():
+            await socket.send_str(message)
+        await until(lambda: house.runners and house.call_runner().info)
+        await socket.close()
 
 
 async def test_stream_without_token_is_let_in_once() -> None:
