@@ -40,6 +40,8 @@ FRAME_MS: Final = 20.0
 """The length of every message of sound, both ways."""
 HELD_BYTES: Final = PCM_24K.frame_bytes(2000)
 """Sound that is kept while the first message is not there yet; older sound is dropped."""
+HUNG_UP: Final = 1000
+"""The code with which Vonage closes the socket of a call that is over."""
 MOST_NOTICES: Final = 1024
 """Notices whose answer is waited for; an older one is forgotten."""
 
@@ -163,6 +165,12 @@ class VonageCodec:
     def refuse(self, _sentence: str) -> list[str | bytes]:
         """Say nothing: Vonage takes sound, ``notify`` and ``clear``."""
         return []
+
+    def closed(self, code: int, _reason: str = "") -> list[Event]:
+        """Say what the end of the socket means: closed in due form, there being no stop message, the caller hung up."""
+        if self._audio is None or code != HUNG_UP:
+            return []  # it broke, and the call may go on over another one
+        return [CallerLeft("the carrier closed the socket")]
 
     def _begin(self, wire: _Connected, message: str) -> list[Event]:
         if self._audio is not None:

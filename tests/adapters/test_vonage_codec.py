@@ -5,7 +5,7 @@ from gateway.adapters.vonage import HELD_BYTES, MOST_NOTICES, VonageCodec, first
 from gateway.adapters.vonage_http import VonageSettings
 from gateway.commands import Clear, Mark, Play
 from gateway.contracts import Upgrade
-from gateway.events import CallerAudio, CallerHeard, CallStarted
+from gateway.events import CallerAudio, CallerHeard, CallerLeft, CallStarted
 
 
 def connected(rate_hz: int = 8000, **headers: str) -> str:
@@ -85,3 +85,11 @@ def test_codecs_share_nothing() -> None:
     codecs = [begun(rate_hz) for rate_hz in (8000, 16000, 24000)]
     sizes = [len(codec.encode(Play("r", b"\1\0"))[0]) for codec in codecs]
     assert all(later > sooner for sooner, later in pairwise(sizes))
+
+
+def test_only_a_close_in_due_form_is_a_hang_up() -> None:
+    """The socket of a caller who hung up is closed with 1000; one that broke, or never began, says nothing."""
+    assert [type(event) for event in begun().closed(1000)] == [CallerLeft]
+    for code in (1001, 1005, 1006, 1008, 1011):
+        assert begun().closed(code, "reason") == []
+    assert VonageCodec(Upgrade("call-1"), VonageSettings()).closed(1000) == []

@@ -72,7 +72,9 @@ async def call_up(house: House) -> EchoRunner:
     """Have a call that lost its socket."""
     socket = await open_media(house, await ask(house))
     await until(lambda: house.runners and house.call_runner().info)
-    await socket.close()
+    transport = socket._response.connection.transport  # type: ignore[union-attr]
+    assert transport is not None
+    transport.abort()
     await until(lambda: not house.call_runner().legs)
     return house.call_runner()
 
@@ -229,6 +231,17 @@ async def test_caller_comes_back_to_the_same_call() -> None:
         await until(lambda: runner.legs)
         assert house.runners == [runner]
         await socket.close()
+
+
+async def test_a_caller_who_hangs_up_is_over_with_the_socket() -> None:
+    """A socket that is closed in due form is the hang-up, event webhook or none: nobody waits for its return."""
+    async with serving(vonage_settings()) as house:
+        socket = await open_media(house, await ask(house))
+        await until(lambda: house.runners and house.call_runner().info)
+        await socket.close()
+        await until(lambda: not house.registry.listing())
+        assert type(house.call_runner().heard[-1]) is CallerLeft
+        assert (await tell(house, "disconnected")).status == 204
 
 
 async def test_socket_that_never_came_is_invited_again() -> None:
