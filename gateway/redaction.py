@@ -42,6 +42,11 @@ _MEASURED: Final = re.compile(r"(?:bytes|_s|_ms|_ns|_at|size|count|seconds|pid)\
 
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode's categories of control characters, marks of direction, halves of characters and line ends."""
+_DASHED: Final = re.compile(r"(?<![\w-])\w+(?:-\w+){3,}")
+_UUID: Final = re.compile(
+    r"(?<![0-9a-f])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![0-9a-f])", re.IGNORECASE
+)
+_DIGIT_BY_LETTER: Final = re.compile(r"\d[A-Za-z]|[A-Za-z]\d")
 
 _MIXED: Final = r"(?=[\w-]*[a-z])(?=[\w-]*[A-Z])"
 _SHAPES: Final = tuple(
@@ -73,14 +78,36 @@ def mask_number(party: str) -> str:
 
 def mask_numbers(text: str) -> str:
     """Hide whatever may be a telephone number in a sentence."""
-    return NUMBER.sub(lambda match: mask_number(match[0]), text)
+    ids = _Ids(text)
+    return NUMBER.sub(lambda found: found[0] if ids.hold(found) else mask_number(found[0]), text)
+
+
+class _Ids:
+    """The ids with dashes in a text, looked for when a number is found: a group of one may be figures alone."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._spans: list[tuple[int, int]] | None = None
+
+    def hold(self, found: re.Match[str]) -> bool:
+        """Whether what was found is a part of an id."""
+        if self._spans is None:
+            self._spans = [run.span() for run in _DASHED.finditer(self._text) if _is_id(run[0])]
+        return any(start <= found.start() and found.end() <= end for start, end in self._spans)
+
+
+def _is_id(run: str) -> bool:
+    """A uuid, or groups of which two at least mix letters and figures; a number behind words is none."""
+    return bool(_UUID.search(run)) or sum(1 for group in run.split("-") if _DIGIT_BY_LETTER.search(group)) > 1
 
 
 def _without_sure_numbers(text: str) -> str:
+    ids = _Ids(text)
+
     def masked(found: re.Match[str]) -> str:
         before = text[max(0, found.start() - 16) : found.start()]
         measured = not found[0].startswith("+") and _MEASURED.search(before)
-        return found[0] if measured else mask_number(found[0])
+        return found[0] if measured or ids.hold(found) else mask_number(found[0])
 
     return _SURE_NUMBER.sub(masked, text)
 

@@ -86,6 +86,8 @@ def test_tokens_and_credentials_are_known_by_their_shape(text: str, shown: str) 
         "carrier_call_id=CA2a08725e4a5d677c5a2be5890390312e session_id=sess_2a08725e4a5d677c5a2be5890390312e",
         "2026-11-21 00:55:45,518 INFO at 1763682945.518",
         "63f61863-4a51-4f6b-86e1-46edebcf9356 listens on http://127.0.0.1:41234",
+        "carrier_call_id=11111111-2222-3333-4444-555555555555 CON-11111111-2222-3333-4444-555555555555",
+        "session ab12cd34-7f-4477009001-cafe01 of 0a1b2c3d-0000-415-555-5309-9f8e",
         "why=token_missing adapter=twilio status=403 audio=mulaw@8000",
         "sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     ],
@@ -106,7 +108,19 @@ def test_ordinary_lines_stay_as_they_are(text: str) -> None:
         "+44 20 7946 0958",
     ],
 )
-@pytest.mark.parametrize("around", ["{}", "to {} failed", "caller={},", '"from":"{}"', "sip:{}@host", "({})"])
+@pytest.mark.parametrize(
+    "around",
+    [
+        "{}",
+        "call-to-{}",
+        "a1-call-to-{}",
+        "to {} failed",
+        "caller={},",
+        '"from":"{}"',
+        "sip:{}@host",
+        "({})",
+    ],
+)
 def test_numbers_are_masked_however_they_are_written(number: str, around: str) -> None:
     """The middle is gone, whatever stands around."""
     cleaned = Redaction().clean(around.format(number))
