@@ -41,6 +41,8 @@ def call_terms(
     settings = generation.settings
     limits = settings.limits
     client_may = frozenset(_client_may(route.settings, info))
+    if settings.agents[route.agents[0]].kind == "offline":
+        client_may -= {"agent_id"}  # nothing is stored behind it
     agents = tuple(_agent_terms(generation, name) for name in route.agents)
     cancellable = {t.name for name in route.agents for t in tools_of(generation, name) if t.cancellable}
     return CallTerms(
