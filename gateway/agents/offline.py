@@ -103,7 +103,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     say_without_tool: str = ""
     """Spoken when the session has no such tool."""
     hang_up: bool = False
-    """End the call afterwards."""
+    """End the call afterwards, also when the tool failed."""
 
 
 class Intent(Response, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -330,12 +330,11 @@ class OfflineDialogue:
         answer = _read_result(result)
         if failed or (isinstance(answer, dict) and answer.get("error")):
             told = answer.get("error") if isinstance(answer, dict) else None
-            return [Say(render(response.say_error, values | {"error": told}))]
-        if isinstance(answer, dict):
-            values = values | answer
-        actions: list[Action] = []
-        if text := render(response.say, values | {"result": answer}):
-            actions.append(Say(text))
+            text = render(response.say_error, values | {"error": told})
+        else:
+            values = values | answer if isinstance(answer, dict) else values
+            text = render(response.say, values | {"result": answer})
+        actions: list[Action] = [Say(text)] if text else []
         return [*actions, HangUp()] if response.hang_up else actions
 
     def no_input(self) -> list[Action]:

@@ -66,6 +66,22 @@ def test_a_failed_tool_is_told(default: Script, result: str, failed: bool) -> No
     assert dialogue.tool_result(1, result, failed=failed) == []
 
 
+@pytest.mark.parametrize("failed", [True, False])
+def test_hang_up_ends_the_call_whatever_the_tool_answered(failed: bool) -> None:
+    """After `say_error` as after `say`."""
+    intent = {
+        "name": "cancel",
+        "phrases": ["cancel it"],
+        "tool": "cancel",
+        "say": "Done.",
+        "say_error": "No.",
+        "hang_up": True,
+    }
+    dialogue = OfflineDialogue(load_script({"intents": [intent]}, "own"), frozenset({"cancel"}))
+    dialogue.heard("cancel it")
+    assert dialogue.tool_result(1, "{}", failed=failed) == [Say("No." if failed else "Done."), HangUp()]
+
+
 def test_goodbye_hangs_up(default: Script) -> None:
     """The goodbye comes before the end."""
     assert OfflineDialogue(default).heard("goodbye") == [Say(GOODBYE), HangUp()]
