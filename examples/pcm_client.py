@@ -8,12 +8,13 @@ The WAV file must be 16-bit, mono, at 8000, 16000, 24000, 44100 or 48000 Hz. Nee
 import argparse
 import asyncio
 import json
+import sys
 import time
 import wave
 from pathlib import Path
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 FRAME_S = 0.02
 GREETING_S = 10.0
@@ -135,7 +136,13 @@ def main() -> None:
         if file.getsampwidth() != 2 or file.getnchannels() != 1:
             parser.error("the WAV file must be 16-bit and mono")
         rate_hz, said = file.getframerate(), file.readframes(file.getnframes())
-    heard = asyncio.run(call(given.url, said, rate_hz, key=given.key))
+    try:
+        heard = asyncio.run(call(given.url, said, rate_hz, key=given.key))
+    except InvalidStatus as refused:
+        status = refused.response.status_code
+        sys.exit(f"the gateway let nobody in (HTTP {status}); with 403, give one of its keys with --key")
+    except OSError as error:
+        sys.exit(f"nobody answers at {given.url} ({error}); start the gateway, or correct --url")
     with wave.open(str(given.heard), "wb") as file:
         file.setsampwidth(2)
         file.setnchannels(1)

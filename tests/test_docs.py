@@ -1,9 +1,11 @@
 """The documentation is true: its links lead somewhere, its configurations load, its code runs, its commands exist."""
 
+import asyncio
 import importlib.util
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -369,3 +371,30 @@ async def test_the_example_client_holds_a_conversation(
     assert "agent:  Going forward ten meters." in told
     assert "1000 the call is over" in told
     assert level_dbfs(heard, PCM_16K) > AUDIBLE_DBFS
+
+
+@pytest.mark.usefixtures("environment")
+async def test_the_example_client_says_why_it_was_not_let_in(tmp_path: Path) -> None:
+    """A gateway with keys, and nobody at all, are a sentence each on standard error, and exit code 1."""
+    file = tmp_path / "gateway.yaml"
+    file.write_text(
+        "server: {port: 0, admin_port: 0}\naccess: {keys: [{name: backend, key: a-key-that-is-long-enough}]}\n"
+        "agents: {a: {kind: offline}}\nroutes: [{name: all, agent: a}]\n"
+    )
+
+    async def told(url: str) -> str:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, ROOT / "examples" / "pcm_client.py",
+            ROOT / "gateway/simulate/speech/goforward.wav", tmp_path / "heard.wav", "--url", url,
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        _, err = await asyncio.wait_for(process.communicate(), 60)
+        assert process.returncode == 1
+        assert err.count(b"\n") == 1
+        return err.decode()
+
+    async with serving(load_generation(file)) as bound:
+        url = bound.url.replace("http", "ws", 1) + "/v1/ws/pcm"
+        assert "the gateway let nobody in (HTTP 403)" in await told(url)
+    assert "nobody answers at" in await told(url)
+    assert not (tmp_path / "heard.wav").exists()
