@@ -178,6 +178,9 @@ class BrowserCodec:
                 raise self._refusal("invalid_format", "session.resume must be the first message")
         if kind.startswith("talkpath."):
             return []  # ours, and optional; the agent's provider would not know it
+        if kind.startswith("session."):
+            # The service knows no other, and such a message counts as one that cannot be read.
+            raise self._refusal("invalid_format", f"Unknown message type: {kind[:100]}")
         return [CallerForwarded(message)]
 
     def _bad_sound(self, message: str) -> WireError:
