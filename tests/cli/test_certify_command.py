@@ -98,7 +98,7 @@ def test_failed_check_leaves_with_1(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert run("acme", "--plugins", str(tmp_path), "--speaker", named, "--only", "stop") == 1
     printed = capsys.readouterr().out
     assert "stop: failed: the caller hung up, and 5 s later the agent was still in a session" in printed
-    assert "expected that it ends at once (contract 5)" in printed
+    assert "expected that it ends at once (docs/reference/dialects.md)" in printed
     assert "0 passed, 1 failed, 0 not applicable" in printed
 
 

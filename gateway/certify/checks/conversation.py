@@ -39,7 +39,7 @@ CHECKS: Final = (
     Check(
         "return",
         "A lost connection is come back to, or ends the call.",
-        "contract 5",
+        "docs/reference/dialects.md",
         lost_connections_are_come_back_to,
     ),
 )

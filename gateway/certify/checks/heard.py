@@ -90,13 +90,13 @@ CHECKS: Final = (
     Check(
         "heard",
         "What the caller has heard of a reply is known within 20 ms.",
-        "contract 5",
+        "docs/reference/dialects.md",
         heard_position_is_true,
     ),
     Check(
         "stale",
         "Marks of what was cleared do not count as heard.",
-        "contract 5",
+        "docs/reference/dialects.md",
         marks_of_a_cleared_reply_mean_nothing,
     ),
 )

@@ -92,13 +92,13 @@ CHECKS: Final = (
     Check(
         "proof",
         "Without proof, or with a wrong one, no socket gets in and no sound is read.",
-        "contract 3",
+        "docs/explanation/security.md",
         no_proof_no_audio,
     ),
     Check(
         "once",
         "A proof that is good once does not let a second socket in, and is not kept.",
-        "contract 3",
+        "docs/explanation/security.md",
         proof_is_good_once,
     ),
 )

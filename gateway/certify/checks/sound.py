@@ -9,7 +9,7 @@ from gateway.certify.trial import Failed, Trial
 
 ODD_SIZES: Final = (160, 2, 1, 3, 1366, 320, 37, 640)
 LEAD_MS: Final = {True: 2000.0, False: 200.0}
-"""How far ahead of the caller's ear sound may be, by whether the far end can drop it (contract, section 4)."""
+"""How far ahead of the caller's ear sound may be, by whether the far end can drop it (docs/explanation/playback.md)."""
 SLACK_MS: Final = 150.0
 """What a busy machine may add to that."""
 GAP_MS: Final = 60.0
@@ -99,28 +99,31 @@ CHECKS: Final = (
     Check(
         "sizes",
         "The caller's sound arrives unchanged, in messages of any size.",
-        "contract 5",
+        "docs/reference/dialects.md",
         messages_of_any_size,
     ),
     Check(
-        "reply", "The agent's sound arrives unchanged, in the dialect's frames.", "contract 5", replies_arrive
+        "reply",
+        "The agent's sound arrives unchanged, in the dialect's frames.",
+        "docs/reference/dialects.md",
+        replies_arrive,
     ),
     Check(
         "pace",
         "Sound is sent neither too far ahead of the caller's ear nor too late for it.",
-        "contract 4",
+        "docs/explanation/playback.md",
         sound_is_paced,
     ),
     Check(
         "slow",
         "A caller that reads slowly loses nothing, and is heard meanwhile.",
-        "contract 5",
+        "docs/reference/dialects.md",
         slow_readers_lose_nothing,
     ),
     Check(
         "clear",
         "An interrupted caller is told to drop what it has, and hears no more of it.",
-        "contract 5",
+        "docs/reference/dialects.md",
         clear_drops_the_rest,
     ),
 )

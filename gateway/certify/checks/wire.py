@@ -100,15 +100,24 @@ async def _ends(condition: Callable[[], object], otherwise: str) -> None:
 
 
 CHECKS: Final = (
-    Check("start", "A second start is refused, and the call goes on.", "contract 5", starts_once),
+    Check(
+        "start", "A second start is refused, and the call goes on.", "docs/reference/dialects.md", starts_once
+    ),
     Check(
         "unknown",
         "Kinds of messages that nobody knows are passed over.",
-        "howto: add a carrier",
+        "docs/howto/new-carrier.md",
         lives_with_unknown_kinds,
     ),
-    Check("nonsense", "What cannot be read changes nothing.", "howto: add a carrier", lives_with_nonsense),
-    Check("keys", "Keys that the caller presses reach the agent.", "contract 5", keys_arrive),
-    Check("stop", "A caller that hangs up ends the call.", "contract 5", stop_ends_the_call),
-    Check("goodbye", "A gateway that hangs up closes the connection.", "contract 5", hanging_up_closes),
+    Check(
+        "nonsense", "What cannot be read changes nothing.", "docs/howto/new-carrier.md", lives_with_nonsense
+    ),
+    Check("keys", "Keys that the caller presses reach the agent.", "docs/reference/dialects.md", keys_arrive),
+    Check("stop", "A caller that hangs up ends the call.", "docs/reference/dialects.md", stop_ends_the_call),
+    Check(
+        "goodbye",
+        "A gateway that hangs up closes the connection.",
+        "docs/reference/dialects.md",
+        hanging_up_closes,
+    ),
 )

@@ -19,7 +19,7 @@ class BrowserSpeaker(Speaker):
     sources: ClassVar[Mapping[str, str]] = {
         "proof": "Voice Agent API 1.3", "once": "Voice Agent API 7", "start": "Voice Agent API 2.1",
         "clear": "Voice Agent API 2.3", "return": "Voice Agent API 2.7", "stop": "Voice Agent API 2.8",
-        "unknown": "Voice Agent API 13.7", "heard": "contract 5", "stale": "contract 5",
+        "unknown": "Voice Agent API 13.7",
     }  # fmt: skip
     audio = PCM_24K
     says_ready = True

@@ -1,4 +1,4 @@
-"""A raw PCM client's side (contract, section 5)."""
+"""A raw PCM client's side (docs/reference/dialects.md)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,11 +19,6 @@ class PcmSpeaker(Speaker):
         "marks": "a raw PCM client does not say what it has played",
         "return": "a raw PCM call ends with its connection",
         "once": "a gateway key is good for many connections",
-    }
-    sources: ClassVar[Mapping[str, str]] = {
-        "clear": "contract 5",
-        "stop": "contract 5",
-        "reply": "contract 5",
     }
     audio = PCM_24K
 
