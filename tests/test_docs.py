@@ -141,6 +141,18 @@ def test_configurations_and_scripts_in_the_pages_load(block: Block, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("page", ["twilio", "vonage"])
+def test_carriers_configurations_trust_the_proxy_of_the_page(page: str, tmp_path: Path) -> None:
+    """Whoever copies the proxy's snippet and the configuration knows who came: one says it, the other believes it."""
+    (tmp_path / "vonage.pem").write_text(pem_of(application_key()))
+    found = re.findall(r"```yaml\n(server:.*?)```", (ROOT / f"docs/howto/{page}.md").read_text(), re.DOTALL)
+    (tmp_path / "gateway.yaml").write_text(found[0])
+    assert load_settings(tmp_path / "gateway.yaml").server.trusted_proxies == ("127.0.0.1",)
+    snippet = (ROOT / "docs/howto/twilio.md").read_text().partition("```nginx")[2].partition("```")[0]
+    assert "proxy_set_header X-Forwarded-For $remote_addr;" in snippet
+
+
+@pytest.mark.usefixtures("environment")
 def test_the_configuration_at_the_root_leads_to_the_provider_as_the_readme_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -89,6 +89,7 @@ class _Peek(Struct):
 _MESSAGES: Final = msgspec.json.Decoder(_Media | _Mark | _Dtmf | _Start | _Stop | _Connected)
 _PEEK: Final = msgspec.json.Decoder(_Peek)
 _EVENTS: Final = frozenset({"connected", "start", "media", "dtmf", "mark", "stop"})
+_STREAM: Final = re.compile(r"MZ[0-9a-f]{32}")
 _DIGITS: Final = re.compile(r"[0-9*#]+")
 # msgspec reports bad JSON and wrong types as its own error, deep nesting and lone surrogates as Python's
 _UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeError)
@@ -102,6 +103,11 @@ class TwilioCodec:
         self._play_prefix = ""
         self.stream_sid = ""
         """Twilio's id of the stream; empty until its ``start``."""
+
+    @property
+    def comes_once(self) -> str:
+        """What a stream without a token is known by when it comes again; empty where Twilio would not name one so."""
+        return self.stream_sid if _STREAM.fullmatch(self.stream_sid) else ""
 
     def decode(self, message: str | bytes) -> list[Event]:
         """Read a message; kinds that Twilio may add one day give no event.

@@ -227,7 +227,7 @@ class MediaSockets:
         """Check that a stream which only its upgrade's signature vouches for comes for the first time."""
 
         async def is_new() -> bool:
-            stream = getattr(codec, "stream_sid", "")
+            stream = getattr(codec, "comes_once", "")
             return bool(stream) and await self._store.first_time(
                 f"stream:{adapter.name}:{stream}", STREAM_SEEN_S
             )

@@ -315,20 +315,24 @@ async def test_a_token_that_is_shown_elsewhere_stays_good() -> None:
         await socket.close()
 
 
+STREAM = "MZ" + "0123456789abcdef" * 2
+
+
 async def test_stream_without_token_is_let_in_once() -> None:
-    """Where the configuration asks for no token, a valid signature suffices, but each stream comes once."""
+    """Where the configuration asks for no token, a valid signature suffices, but each stream comes once, in Twilio's form."""
     twilio = TwilioSettings(auth_token=(Secret("12345"),), require_token=False)
     async with serving(settings_of(adapters={"twilio": twilio})) as house:
         url = house.url.replace("http", "ws", 1) + "/v1/ws"
         first = await house.media(url)
-        for message in start_stream():
+        for message in start_stream("CA1", STREAM):
             await first.send_str(message)
         await until(lambda: house.runners and house.call_runner().info)
-        replayed = await house.media(url)
-        for message in start_stream():
-            await replayed.send_str(message)
-        closing = await replayed.receive(timeout=LIMIT_S)
-        assert (closing.type, closing.data) == (aiohttp.WSMsgType.CLOSE, 1008)
+        for again in (STREAM, STREAM.upper(), f"{STREAM} ", f"{STREAM}\0", f"{STREAM}\n", "MZ1", STREAM[2:]):
+            replayed = await house.media(url)
+            for message in start_stream("CA1", again):
+                await replayed.send_str(message)
+            closing = await replayed.receive(timeout=LIMIT_S)
+            assert (closing.type, closing.data) == (aiohttp.WSMsgType.CLOSE, 1008), again
         await until(lambda: len(house.registry.listing()) == 1)
         assert len(house.runners) == 1
         await first.close()

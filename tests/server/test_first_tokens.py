@@ -218,7 +218,9 @@ async def test_without_required_tokens(path: str) -> None:
     """With `require_token: false` a stream without one is let in by its signature, and with one into its own call."""
     async with unified_house(all_adapters(adapters=TOKENLESS)) as house:
         url = unified(house, path.format("twilio"))
-        async with opened(house, url, *twilio_words(None), TWILIO.sound, **signed(url)) as socket:
+        stream = "MZ" + 32 * "a"
+        words = twilio_words(None, "CA1", stream)
+        async with opened(house, url, *words, twilio_media(b"\x11" * 160, stream), **signed(url)) as socket:
             await socket.receive(timeout=LIMIT_S)
             (begun,) = started(house)
             assert begun.info.caller == ""

@@ -321,9 +321,10 @@ async def test_no_room_is_told_after_opening_too() -> None:
     adapters = {**ADAPTERS, "twilio": TwilioSettings(auth_token=(Secret("12345"),), require_token=False)}
     async with unified_house(all_adapters(adapters=adapters, limits=LimitSettings(calls=1))) as house:
         url = unified(house)
-        async with opened(house, url, *start_stream(), **signed(url)):
+        first, other = ("MZ" + digit * 32 for digit in "12")
+        async with opened(house, url, *start_stream("CA1", first), **signed(url)):
             await until(lambda: house.runners and house.call_runner().info)
-            async with opened(house, url, *start_stream("CA2", "MZ2"), **signed(url)) as second:
+            async with opened(house, url, *start_stream("CA2", other), **signed(url)) as second:
                 code, reason = await closing(second)
                 assert (code, "busy" in reason) == (1013, True)
 
