@@ -326,6 +326,8 @@ class RecordsSettings(Section, frozen=True, kw_only=True):
     """Days after which they are deleted."""
     max_bytes: Annotated[int, Meta(ge=1_048_576)] = 1_073_741_824
     """Size of all of them together; when it is reached, the oldest ones are deleted."""
+    call_bytes: Annotated[int, Meta(ge=65_536)] = 67_108_864
+    """Size of one of them, the sound in a full one not counted; what comes after is left out, and it says so."""
     transcripts: bool = False
     """Whether words, keys and whole numbers are kept."""
     form: Literal["compact", "full"] = "compact"
@@ -338,8 +340,7 @@ class AuditSettings(Section, frozen=True, kw_only=True):
     path: str = ""
     """File of the trail, JSON lines; empty keeps none. One process writes it."""
     key: Secrets = ()
-    """Key that seals the lines, so that nobody without it can write the chain anew; without one anybody can who may
-    write to the file. Several while it is rotated: the first seals, all of them are believed."""
+    """Key without which nobody can write the chain anew; several while it is rotated: the first seals, all are believed."""
     sync_s: Annotated[float, Meta(ge=0, le=60)] = 1.0
     """Longest time for which lines may be with the system and not on the disk; 0 waits for the disk after every line."""
     max_bytes: Annotated[int, Meta(ge=65_536)] = 67_108_864

@@ -27,7 +27,7 @@ from gateway.contracts import Observer, ObserverKind
 from gateway.errors import ConfigError
 from gateway.events import AnyEvent, CallInfo
 from gateway.hookspecs import hookimpl
-from gateway.observers.journal_file import JournalHeader, LineWriter
+from gateway.observers.journal_file import JournalHeader, LineWriter, is_run
 from gateway.observers.journal_folder import SWEEP_S, JournalFolder
 from gateway.settings import RecordsSettings, Settings
 from gateway.terms import CallTerms
@@ -97,7 +97,7 @@ class JournalKeeper:
         header = JournalHeader(info, terms, versions(), began_at, records.form, records.transcripts)
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(began_at))
         safe = re.sub(r"[^A-Za-z0-9_-]", "_", info.call_id)[:100]
-        file = JournalFile(self._folder, f"{stamp}-{safe}", header)
+        file = JournalFile(self._folder, f"{stamp}-{safe}", header, records.call_bytes)
         journal = CallJournal(self._thread, file, self._live.discard)
         self._live.add(journal)
         return journal
@@ -196,7 +196,7 @@ class CallJournal:
 class JournalFile:
     """The file of one call; lives in the writing thread."""
 
-    def __init__(self, folder: JournalFolder, name: str, header: JournalHeader) -> None:
+    def __init__(self, folder: JournalFolder, name: str, header: JournalHeader, max_bytes: int) -> None:
         self._folder = folder
         self._name = name
         self._writer = LineWriter(header)
@@ -204,29 +204,50 @@ class JournalFile:
         self._last_at = 0.0
         self._lost = 0
         self._broken = False
+        self._room_bytes = max_bytes
+        self._is_full_form = header.form == "full"
+        self._cut = False
 
     def write(self, batch: list[Entry], lost: int) -> None:
         """Append entries, after noting how many were lost before them; the first failure ends the journal."""
         if self._broken:
+            return
+        if self._cut:
+            self._lost += lost + len(batch)
             return
         self._broken = True  # until it has gone well
         self._lost += lost
         at, self._last_at = batch[0].at, batch[-1].at
         try:
             file = self._file or self._open(at)
-            lines = [self._writer.lose(at, self._lost)] if self._lost else []
-            text = b"".join((*lines, *self._writer.write(batch)))
+            lines = list(self._writer.write(batch))
+            if self._is_beyond_share(lines):
+                self._lost += len(batch)
+                lines = []
+            if self._lost:
+                lines.insert(0, self._writer.lose(at, self._lost))
+            text = b"".join(lines)
             if self._folder.make_room(len(text)):
                 # in one piece, so that a process that is killed leaves whole lines but for the last one
                 file.write(text)
                 file.flush()
                 self._lost = 0
-            else:
+            elif not self._cut:
                 self._lost += len(batch)
         except OSError as error:
             self._tell(error, "the call goes on without one")
             return
         self._broken = False
+
+    def _is_beyond_share(self, lines: list[bytes]) -> bool:
+        """Count lines of one call; whether they are more than one may write, which cuts the journal for good."""
+        # sound in full is as long as the call and bounded by it; words and messages are as many as somebody likes
+        self._room_bytes -= sum(len(line) for line in lines if not (self._is_full_form and is_run(line)))
+        self._cut = self._room_bytes < 0
+        if self._cut:
+            path = self._folder.path / self._name
+            log.warning("journal.cut path=%s; the call goes on without it: raise records.call_bytes", path)
+        return self._cut
 
     def close(self, lost: int) -> None:
         """Note what is missing at the end, and close the file."""

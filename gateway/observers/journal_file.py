@@ -125,6 +125,11 @@ class LineWriter:
         return _line(at, Lost(entries))
 
 
+def is_run(line: bytes) -> bool:
+    """Whether a line holds a stretch of sound or time."""
+    return b',"item":{"type":"run",' in line[:80]
+
+
 def read_journal(lines: Iterable[bytes | str]) -> Journal:
     """Read a journal back; a last line that is torn is left out and told.
 

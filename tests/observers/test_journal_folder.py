@@ -3,6 +3,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from fakes import until
@@ -10,7 +11,7 @@ from fakes import until
 from gateway.audio import MULAW_8K
 from gateway.commands import Entry
 from gateway.errors import ConfigError
-from gateway.events import CallInfo, CallStarted, SpeechStarted, UserSaid
+from gateway.events import CallerAudio, CallInfo, CallStarted, SpeechStarted, UserSaid
 from gateway.observers import journal
 from gateway.observers.journal import JournalKeeper, register_observers
 from gateway.observers.journal_file import read_journal
@@ -189,3 +190,31 @@ def test_the_full_form_needs_leave_to_keep_words(tmp_path: Path) -> None:
     records = RecordsSettings(path=str(tmp_path), form="full")
     with pytest.raises(ConfigError, match=r"records\.transcripts is false"):
         register_observers(Settings(records=records))
+
+
+@pytest.mark.parametrize("form", ["compact", "full"])
+def test_one_call_cannot_push_the_journals_of_others_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, form: Literal["compact", "full"]
+) -> None:
+    """Past its share a call writes nothing; its journal says at once that it was cut, and at the end by how much."""
+    records = RecordsSettings(
+        path=str(tmp_path), max_bytes=1 << 20, call_bytes=65_536, form=form, transcripts=form == "full"
+    )
+    keeper = JournalKeeper(records)
+    first = keeper.watch(INFO, TERMS)
+    for number in range(2000):
+        first.see(Entry(number / 1000, UserSaid("word " * 200, final=True)))
+    second = keeper.watch(CallInfo("c2", "twilio", MULAW_8K), TERMS)
+    for number in range(10):
+        second.see(Entry(float(number), CallerAudio(bytes([number]) * 8000, -20.0)))
+    first.close()
+    second.close()
+    assert keeper.close()
+    flooded, other = (
+        read_journal(next(tmp_path.glob(f"*{name}.jsonl")).read_bytes().splitlines()) for name in ("c1", "c2")
+    )
+    assert len(flooded.entries) + flooded.lost == 2000
+    assert flooded.hole == len(flooded.entries) > 0
+    assert sum(path.stat().st_size for path in tmp_path.glob("*c1.jsonl")) < 70_000
+    assert (len(other.entries), other.lost) == (10, 0)
+    assert caplog.text.count("journal.cut") == 1
