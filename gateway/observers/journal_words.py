@@ -24,6 +24,9 @@ from gateway.redaction import NUMBER, REDACTION, mask_number
 
 _DOT: Final = "•"
 _NOT_UNDERSTOOD: Final = "?"
+LONGEST_ID: Final = 200
+"""Characters that are kept of a session's id."""
+_ID: Final = re.compile(rf"[\w.:-]{{1,{LONGEST_ID}}}", re.ASCII)
 
 
 class _SessionUpdate(Struct):
@@ -47,6 +50,13 @@ def _masked_party(party: str) -> str:
 def _without_numbers(sentence: str) -> str:
     """A sentence for people without telephone numbers and secrets; it keeps its length."""
     return NUMBER.sub(lambda found: re.sub(r"\d", _DOT, found[0]), REDACTION.dotted(sentence))
+
+
+def _session_id(given: str) -> str:
+    """The provider's id of a session; what is more than an id loses numbers and unseen signs. No machine reads it."""
+    if _ID.fullmatch(given):
+        return REDACTION.dotted(given)
+    return "".join(sign if sign.isprintable() else "?" for sign in _without_numbers(given))[:LONGEST_ID]
 
 
 def _names_of_fields(raw: str) -> str:
@@ -106,6 +116,7 @@ _RULES: Final[dict[str, Rule]] = {
     **dict.fromkeys(("caller", "callee", "target"), _masked_party),
     **dict.fromkeys(("reason", "detail", "message", "why"), _without_numbers),
     "digits": _masked_keys,
+    "session_id": _session_id,
 }
 _OWN_RULES: Final[dict[tuple[type, str], Rule]] = {
     (CallerConfigured, "raw"): _names_of_fields,
