@@ -33,9 +33,12 @@ class Removal(Struct, frozen=True):
 _DOOR, _CLIENTS, _SOCKETS = "server/door.py", "server/client_door.py", "server/sockets.py"
 _TWILIO, _VONAGE = "adapters/twilio_signature.py", "adapters/vonage_jwt.py"
 _STORE = "runtime/store.py"
-_SPEND = "        return self._passes.take(_digest(token), self._now())\n"
-_KEEP = "        found = self._passes._values.get(_digest(token))\n        return found[1] if found and found[0] > self._now() else None\n"
-_AGELESS = "        found = self._passes._values.pop(_digest(token), None)\n        return found[1] if found else None\n"
+_SPEND = "        return found if found is not None and found.adapter != adapter else self._passes.take(key, now)\n"
+_KEEP = "        return found\n"
+_AGELESS = "        kept = self._passes._values.pop(key, None)\n        return kept[1] if kept else None\n"
+_HEAD_TIMER = (
+    "        self._deadline = None if within_s is None else self._loop.call_later(within_s, self._give_up)\n"
+)
 REMOVALS = [
     # What carriers sign
     Removal("a webhook's signature", "twilio", "no proof", _DOOR, "        refusal = self._unsigned(knock, adapter)\n", "        refusal = None\n"),
@@ -116,8 +119,8 @@ REMOVALS = [
     Removal("bodies are not unpacked", "vonage", "compression bombs", "server/listening.py", "auto_decompress=False,", "auto_decompress=True,"),
     Removal("packed bodies are refused", "twilio", "compression bombs", "server/app.py", '        if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":\n', "        if False:\n"),
     Removal("silence has an end", "pcm", "idle: unknown sockets", "server/arrival.py", "            async with asyncio.timeout_at(by):\n", "            async with asyncio.timeout(None):\n"),
-    Removal("the head of a request has a deadline", "twilio", "idle: two thousand sockets", "server/threshold.py", "        self._deadline = self._loop.call_later(self._threshold.head_s, self._give_up)\n", ""),
-    Removal("the head of a request has a deadline", "pcm", "slow: heads", "server/threshold.py", "        self._deadline = self._loop.call_later(self._threshold.head_s, self._give_up)\n", ""),
+    Removal("the head of a request has a deadline", "twilio", "idle: two thousand sockets", "server/threshold.py", _HEAD_TIMER, ""),
+    Removal("the head of a request has a deadline", "pcm", "slow: heads", "server/threshold.py", _HEAD_TIMER, ""),
     Removal("the body of a request has a deadline", "vonage", "slow: bodies", "server/answer.py", "                async with asyncio.timeout(BODY_S):\n", "                async with asyncio.timeout(None):\n"),
     # How much of it
     Removal("wrong proofs are counted", "pcm", "insisting: wrong proofs", _DOOR, "        if wait_s := self.manners.wrong_proof(request):\n", "        if wait_s := 0.0:\n"),
