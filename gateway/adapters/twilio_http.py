@@ -59,7 +59,7 @@ def authorize(knock: Knock, settings: TwilioSettings, _now: float) -> str:
 
 _SID: Final = re.compile(r"CA[0-9A-Za-z]{1,32}", re.ASCII)
 _PARTY: Final = re.compile(
-    r"\+?[0-9*#]{1,20}|\+?[A-Z]{0,16}|\+?[A-Z]?[a-z]{1,16}"
+    r"\+?[0-9*#]{1,20}|\+?[A-Z]{0,16}|\+?[A-Z]?[a-z][a-z0-9-]{0,15}"
     r"|(?i:sips?|client|whatsapp|conference):(?:(?!(?:From|To)(?:City|Country|State|Zip))[^\s\x00-\x1f]){1,400}",
     re.ASCII,
 )

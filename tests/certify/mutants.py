@@ -121,7 +121,7 @@ def counts_marks_after_a_clear(patch: pytest.MonkeyPatch) -> Adapter:
 
 
 def takes_a_token_twice(patch: pytest.MonkeyPatch) -> Adapter:
-    async def look(store: MemoryStore, token: str) -> MediaPass | None:
+    async def look(store: MemoryStore, token: str, _adapter: str) -> MediaPass | None:
         return store._passes._values.get(_digest(token), (0.0, None))[1]
 
     patch.setattr(MemoryStore, "spend", look)

@@ -20,7 +20,7 @@ REFUSED = {
     "twilio: broken base64": "`media` message cannot be read",
     "twilio: wrong stream id": "streamSid of another stream",
     "twilio: second start": "a second `start` is refused",
-    "twilio: deep nesting": "not a JSON object",
+    "twilio: deep nesting": "more than 8192 values",
     "twilio: audio before start": "has not started",
     "twilio: another call's id": "not the call that this socket was opened for",
     "twilio: wrong format": "must be audio/x-mulaw",
