@@ -80,7 +80,9 @@ def on_the_loop(given: list[tuple[float, AnyEvent, AnyCommand]], *, kept: bool) 
     def watch(_info: CallInfo, _terms: CallTerms) -> CallJournal:
         header = JournalHeader(INFO, TERMS, {}, 0.0, "compact", words=False)
         folder = JournalFolder(Path(), keep_days=1, max_bytes=1)
-        return CallJournal(NoThread(), JournalFile(folder, "bench", header), lambda _journal: None)
+        return CallJournal(
+            NoThread(), JournalFile(folder, "bench", header, max_bytes=1 << 40), lambda _journal: None
+        )
 
     journal = Journal([ObserverKind("journal", watch)] if kept else [], INFO, TERMS)
 
@@ -99,7 +101,8 @@ def in_the_thread(given: list[tuple[float, AnyEvent, AnyCommand]], form: Form) -
     batches = [entries[at : at + BATCH] for at in range(0, len(entries), BATCH)]
     with tempfile.TemporaryDirectory(prefix="talkpath-bench-") as folder:
         header = JournalHeader(INFO, TERMS, {}, 0.0, form, words=True)
-        file = JournalFile(JournalFolder(Path(folder), keep_days=1, max_bytes=1 << 40), "bench", header)
+        kept = JournalFolder(Path(folder), keep_days=1, max_bytes=1 << 40)
+        file = JournalFile(kept, "bench", header, max_bytes=1 << 40)
 
         def run() -> None:
             for batch in batches:
