@@ -31,13 +31,14 @@ slow: $(DEV)
 	@scripts/parts
 	TALKPATH_SEQUENCES=100000 $(BIN)/pytest -m slow --timeout=3600
 
+# a budget that is exceeded is told, and does not keep the rest from being measured
 bench: $(DEV)
 	@scripts/parts haproxy
-	$(BIN)/python bench/step.py
-	$(BIN)/python bench/decode.py
-	$(BIN)/python bench/transcode.py
-	$(BIN)/python bench/journal.py
-	$(BIN)/python bench/inbox_to_outbox.py
+	-$(BIN)/python bench/step.py
+	-$(BIN)/python bench/decode.py
+	-$(BIN)/python bench/transcode.py
+	-$(BIN)/python bench/journal.py
+	-$(BIN)/python bench/inbox_to_outbox.py
 	$(BIN)/talkpath bench --out bench/out
 
 clean:
