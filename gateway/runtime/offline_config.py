@@ -2,6 +2,8 @@
 
 Owns the rules of the reference's sections 3.1, 4.2 and 9 for a server: which keys exist, which are fixed after the
 first update, what is echoed as null. Refuses to judge voices and languages: it only looks at shapes.
+`gateway.adapters.session_update` judges the same fields for our clients and is not shared on purpose: this is the
+provider against which the adapter is tested, and one misreading in both would pass every test.
 """
 
 from typing import Any, Final

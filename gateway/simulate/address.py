@@ -1,6 +1,7 @@
-"""The address of a gateway as a person types it. Refuses to look names up or to dial."""
+"""The address of a gateway as a person types it, and of the socket that is meant by it. Refuses to look names up or to dial."""
 
-from urllib.parse import SplitResult, urlsplit
+from collections.abc import Mapping
+from urllib.parse import SplitResult, urlencode, urlsplit, urlunsplit
 
 EXAMPLE = "http://127.0.0.1:8080"
 _SCHEMES = ("http", "https", "ws", "wss")
@@ -31,3 +32,16 @@ def gateway_address(url: str) -> SplitResult:
     if not port_is_possible:
         raise ValueError(f"{url!r} is no address of a gateway, as its port is not from 1 to 65535; {remedy}")
     return given
+
+
+def socket_address(url: str, path: str, query: Mapping[str, str] | None = None) -> str:
+    """The address of the socket that is meant by the address of a gateway: at ``path``, unless it names another one.
+
+    Raises:
+        ValueError: saying which part of it cannot be one.
+    """
+    given = gateway_address(url)
+    scheme = {"http": "ws", "https": "wss"}.get(given.scheme, given.scheme)
+    meant = path if given.path in {"", "/"} else given.path
+    joined = "&".join(filter(None, (given.query, urlencode(query or {}))))
+    return urlunsplit((scheme, given.netloc, meant, joined, ""))

@@ -11,16 +11,15 @@ import base64
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import urlencode, urlunsplit
 
 from gateway.audio import ALAW_8K, MULAW_8K, PCM_24K, AudioFormat
-from gateway.simulate.address import gateway_address
+from gateway.simulate.address import socket_address
+from gateway.simulate.api_lines import event_line
 from gateway.simulate.browser_judge import Judge
 from gateway.simulate.browser_playback import PlayedReplies
 from gateway.simulate.clock import Clock
 from gateway.simulate.ear import Interval
 from gateway.simulate.media_socket import MediaSocket, SocketError, open_socket
-from gateway.simulate.pcm import describe
 from gateway.simulate.phone import Observer, Phone, gap_note
 from gateway.simulate.result import CallResult
 from gateway.simulate.script import CallerFaults, CallScript
@@ -74,7 +73,7 @@ class BrowserCaller:
                 given[side] = {**given.get(side, {}), "type": "audio", "format": form}
         self._session = given
         query = {"token": token, "caller": caller, "callee": callee}
-        self._url = _socket_url(url, {name: value for name, value in query.items() if value})
+        self._url = socket_address(url, PATH, {name: value for name, value in query.items() if value})
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._tools = tools or {}
         self._ours = ours
@@ -248,7 +247,7 @@ class BrowserCaller:
             return
         self.phone.message(kind, text, now)
         self.phone.result.events.append(event)
-        if (line := describe(event)) is not None:
+        if (line := event_line(event)) is not None:
             self.phone.note("event", line, now)
         interrupted = kind == "reply.done" and event.get("status") == "interrupted"
         if interrupted or kind == "input.speech.started" or (self._ours and kind == "talkpath.clear"):
@@ -282,11 +281,3 @@ class BrowserCaller:
 
     def _complain(self, sentence: str) -> None:
         self.phone.warn(0, sentence, self._clock.now())
-
-
-def _socket_url(url: str, query: dict[str, str]) -> str:
-    given = gateway_address(url)
-    scheme = {"http": "ws", "https": "wss"}.get(given.scheme, given.scheme)
-    path = given.path if given.path not in ("", "/") else PATH
-    joined = "&".join(filter(None, (given.query, urlencode(query))))
-    return urlunsplit((scheme, given.netloc, path, joined, ""))

@@ -5,12 +5,12 @@ time, as a program with a loudspeaker has it; ``talkpath.clear`` empties it.
 """
 
 import asyncio
-from urllib.parse import urlencode, urlunsplit
 
 import msgspec
 
 from gateway.audio import AudioFormat
-from gateway.simulate.address import gateway_address
+from gateway.simulate.address import socket_address
+from gateway.simulate.api_lines import event_line
 from gateway.simulate.clock import Clock
 from gateway.simulate.media_socket import MediaSocket, Slicer, SocketError, open_socket
 from gateway.simulate.phone import Observer, Phone
@@ -54,7 +54,7 @@ class PcmCaller:
         if events:
             query["events"] = "1"
         query |= {name: value for name, value in (("caller", caller), ("callee", callee)) if value}
-        self._url = _socket_url(url, query)
+        self._url = socket_address(url, PATH, query)
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._format = AudioFormat(ENCODINGS[encoding], rate_hz)  # type: ignore[arg-type]
         self._script = script or CallScript()
@@ -158,33 +158,5 @@ class PcmCaller:
             self.phone.clear(now)
             return
         self.phone.result.events.append(event)
-        if (line := describe(event)) is not None:
+        if (line := event_line(event)) is not None:
             self.phone.note("event", line, now)
-
-
-def describe(event: dict[str, object]) -> str | None:
-    """A line for people about an event of the Voice Agent API; nothing for those that only add noise."""
-    match event.get("type"):
-        case "transcript.user":
-            return f"understood: {event.get('text', '')}"
-        case "transcript.agent":
-            cut = " (interrupted)" if event.get("interrupted") else ""
-            return f"agent: {event.get('text', '')}{cut}"
-        case "tool.call":
-            return f"tool {event.get('name', '')} {msgspec.json.encode(event.get('arguments')).decode()}"
-        case "session.error":
-            return f"error {event.get('code', '')}: {event.get('message', '')}"
-        case "talkpath.notice":
-            return f"notice: {event.get('message', event.get('text', ''))}"
-        case "session.ready" | "session.ended" | "input.speech.started" | "input.speech.stopped":
-            return str(event["type"])
-        case _:
-            return None
-
-
-def _socket_url(url: str, query: dict[str, str]) -> str:
-    given = gateway_address(url)
-    scheme = {"http": "ws", "https": "wss"}.get(given.scheme, given.scheme)
-    path = given.path if given.path not in ("", "/") else PATH
-    joined = "&".join(filter(None, (given.query, urlencode(query))))
-    return urlunsplit((scheme, given.netloc, path, joined, ""))

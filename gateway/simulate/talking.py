@@ -11,9 +11,8 @@ import json
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
-from urllib.parse import urlunsplit
 
-from gateway.simulate.address import gateway_address
+from gateway.simulate.address import socket_address
 from gateway.simulate.media_socket import MediaSocket, SocketError, open_socket
 
 PATH: Final = "/v1/ws/browser"
@@ -116,7 +115,7 @@ class Talk:
         Raises:
             ValueError: when the address cannot be one, in a sentence.
         """
-        self._url = socket_url(url)
+        self._url = socket_address(url, PATH)
         self._credential = credential
         self._mouth = mouth
         self._ear = ear
@@ -254,15 +253,3 @@ class Talk:
             case "session.error" | "error" if event.get("code") in FINAL_CODES or not self._session_id:
                 raise Unable(f"the server refused: {event.get('message') or event.get('code')}")
         self._note(event)
-
-
-def socket_url(url: str) -> str:
-    """The address of the socket that is meant by the address of a gateway.
-
-    Raises:
-        ValueError: saying which part of it cannot be one.
-    """
-    given = gateway_address(url)
-    scheme = {"http": "ws", "https": "wss"}.get(given.scheme, given.scheme)
-    path = PATH if given.path in {"", "/"} else given.path
-    return urlunsplit((scheme, given.netloc, path, given.query, ""))

@@ -14,7 +14,7 @@ from gateway import cli
 from gateway.audio import PCM_16K
 from gateway.cli.usage import LATER, listed
 from gateway.simulate import CallResult
-from gateway.simulate.address import gateway_address
+from gateway.simulate.address import gateway_address, socket_address
 from gateway.simulate.measure import ALERT_P99_MS, RELIABLE_P99_MS
 from gateway.simulate.report import summary, tables
 from gateway.simulate.result import Pacing
@@ -117,6 +117,18 @@ def test_addresses_that_can_be_dialled_are_taken() -> None:
     assert gateway_address("127.0.0.1:8080").port == 8080
     assert gateway_address("wss://voice.example.com/a/b").path == "/a/b"
     assert gateway_address("http://[::1]:8080").hostname == "::1"
+
+
+def test_an_address_of_a_gateway_leads_to_its_socket() -> None:
+    """It means the socket of the dialect, at its path; a path of its own means what it says, and a query is kept."""
+    path = "/v1/ws/pcm"
+    assert socket_address("http://127.0.0.1:8080", path) == "ws://127.0.0.1:8080/v1/ws/pcm"
+    assert socket_address("https://voice.example.com/", path) == "wss://voice.example.com/v1/ws/pcm"
+    assert socket_address("wss://a.example.com/v1/ws?x=1", path) == "wss://a.example.com/v1/ws?x=1"
+    asked = socket_address("a.example.com?x=1", path, {"caller": "+1 415"})
+    assert asked == "ws://a.example.com/v1/ws/pcm?x=1&caller=%2B1+415"
+    with pytest.raises(ValueError, match="no address of a gateway"):
+        socket_address("ftp://x", path)
 
 
 def test_lateness_is_warned_of_only_where_a_person_should_know() -> None:

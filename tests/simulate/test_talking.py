@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.simulate.provider import Provider
-from gateway.simulate.talking import SILENCE, Talk, Unable, socket_url
+from gateway.simulate.talking import SILENCE, Talk, Unable
 
 
 class Listener:
@@ -122,12 +122,3 @@ async def test_nobody_there() -> None:
     """An address where nobody answers is told in a sentence."""
     with pytest.raises(Unable, match="nobody answers"):
         await Person("ws://127.0.0.1:9").talk.run()
-
-
-def test_addresses() -> None:
-    """A gateway's address means its socket for clients of the API; a path means what it says."""
-    assert socket_url("http://127.0.0.1:8080") == "ws://127.0.0.1:8080/v1/ws/browser"
-    assert socket_url("https://voice.example.com/") == "wss://voice.example.com/v1/ws/browser"
-    assert socket_url("wss://agents.assemblyai.com/v1/ws") == "wss://agents.assemblyai.com/v1/ws"
-    with pytest.raises(ValueError, match="no address of a gateway"):
-        socket_url("ftp://x")
