@@ -27,15 +27,17 @@ MOST_SECRETS: Final = 10_000
 LONGEST_TEXT: Final = 262_144
 """What is behind this is not searched, and therefore cut off."""
 
-NUMBER: Final = re.compile(r"(?<![\w+])\+?\d[\d \-()]{5,}\d(?!\w)")
+_NUMBER: Final = re.compile(r"(?<![\w+])\+?\d[\d \-()]{5,}\d(?!\w)")
 """A telephone number within a sentence of somebody else's; not the digits within an id."""
 _SURE_NUMBER: Final = re.compile(
-    r"""(?<![\w.+]) (?: \+\d[\d ().-]{5,18}\d                    # +1 415 555-5309
-                      | \(\d{3}\)\s?\d{3}[ .-]\d{4}               # (415) 555-5309
-                      | \d{3}[.-]\d{3}[.-]\d{4}                   # 415-555-5309
-                      | \d{10,15}                                 # 447700900123, as Vonage writes them
-                    ) (?!\w|\.\d)""",
-    re.VERBOSE,
+    r"""(?: (?<![\d.+])\+\d[\d ().-]{5,18}\d               # +1 415 555-5309
+          | (?: (?<![\w.+]) | (?<=%2B) )                     # not within an id; %2B is a plus in an address
+            (?: \(\d{3}\)\s?\d{3}[ .-]\d{4}                # (415) 555-5309
+              | \d{3}[.-]\d{3}[.-]\d{4}                    # 415-555-5309
+              | \d{10,15}                                  # 447700900123, as Vonage writes them
+            )
+        ) (?!\w|\.\d)""",
+    re.VERBOSE | re.IGNORECASE,
 )
 # Sizes, moments and lengths of ours are long figures too; their names end in the unit.
 _MEASURED: Final = re.compile(r"(?:bytes|_s|_ms|_ns|_at|size|count|seconds|pid)\W{0,4}$", re.IGNORECASE)
@@ -78,38 +80,50 @@ def mask_number(party: str) -> str:
 
 def mask_numbers(text: str) -> str:
     """Hide whatever may be a telephone number in a sentence."""
-    ids = _Ids(text)
-    return NUMBER.sub(lambda found: found[0] if ids.hold(found) else mask_number(found[0]), text)
+    return _outside_ids(_NUMBER, text, lambda found: mask_number(found[0]))
 
 
-class _Ids:
-    """The ids with dashes in a text, looked for when a number is found: a group of one may be figures alone."""
+def dotted_numbers(text: str) -> str:
+    """A sentence with a dot for each figure of its telephone numbers, where its length must stay the same."""
+    for pattern in (_SURE_NUMBER, _NUMBER):
+        text = _outside_ids(pattern, text, lambda found: re.sub(r"\d", "•", found[0]))
+    return text
 
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._spans: list[tuple[int, int]] | None = None
 
-    def hold(self, found: re.Match[str]) -> bool:
-        """Whether what was found is a part of an id."""
-        if self._spans is None:
-            self._spans = [run.span() for run in _DASHED.finditer(self._text) if _is_id(run[0])]
-        return any(start <= found.start() and found.end() <= end for start, end in self._spans)
+def _outside_ids(pattern: re.Pattern[str], text: str, show: Callable[[re.Match[str]], str]) -> str:
+    """Replace what is found in a text, but for ids with dashes: a group of one may be figures alone."""
+    if not pattern.search(text):
+        return text
+    shown: list[str] = []
+    at = 0
+    for found in pattern.finditer(_without_ids(text)):
+        shown += (text[at : found.start()], show(found))
+        at = found.end()
+    return "".join((*shown, text[at:]))
+
+
+def _without_ids(text: str) -> str:
+    """The text with a gap of the same length for each uuid, and for each run of groups that is an id."""
+    text = _UUID.sub(_gap, text)
+    return _DASHED.sub(lambda run: _gap(run) if _is_id(run[0]) else run[0], text)
+
+
+def _gap(found: re.Match[str]) -> str:
+    return "\0" * len(found[0])
 
 
 def _is_id(run: str) -> bool:
-    """A uuid, or groups of which two at least mix letters and figures; a number behind words is none."""
-    return bool(_UUID.search(run)) or sum(1 for group in run.split("-") if _DIGIT_BY_LETTER.search(group)) > 1
+    """Groups of which two at least mix letters and figures; a number behind words is none."""
+    return sum(1 for group in run.split("-") if _DIGIT_BY_LETTER.search(group)) > 1
 
 
 def _without_sure_numbers(text: str) -> str:
-    ids = _Ids(text)
-
     def masked(found: re.Match[str]) -> str:
         before = text[max(0, found.start() - 16) : found.start()]
         measured = not found[0].startswith("+") and _MEASURED.search(before)
-        return found[0] if measured or ids.hold(found) else mask_number(found[0])
+        return found[0] if measured else mask_number(found[0])
 
-    return _SURE_NUMBER.sub(masked, text)
+    return _outside_ids(_SURE_NUMBER, text, masked)
 
 
 class Redactor(Struct, frozen=True):

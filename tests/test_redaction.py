@@ -8,7 +8,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.redaction import MASK, Redaction, Redactor, looks_secret, mask_number, names_a_secret
+from gateway.redaction import (
+    MASK,
+    Redaction,
+    Redactor,
+    dotted_numbers,
+    looks_secret,
+    mask_number,
+    names_a_secret,
+)
 
 KEY = "pa/ss+w0rd=&x y-9Z"
 PEM = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEF\nAASCBKcwggSjAgEAAoIBAQ\n-----END PRIVATE KEY-----\n"
@@ -88,6 +96,7 @@ def test_tokens_and_credentials_are_known_by_their_shape(text: str, shown: str) 
         "63f61863-4a51-4f6b-86e1-46edebcf9356 listens on http://127.0.0.1:41234",
         "carrier_call_id=11111111-2222-3333-4444-555555555555 CON-11111111-2222-3333-4444-555555555555",
         "session ab12cd34-7f-4477009001-cafe01 of 0a1b2c3d-0000-415-555-5309-9f8e",
+        "at 2026-11-21T00:55:45+0000 12345 lines",
         "why=token_missing adapter=twilio status=403 audio=mulaw@8000",
         "sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     ],
@@ -97,23 +106,27 @@ def test_ordinary_lines_stay_as_they_are(text: str) -> None:
     assert Redaction().clean(text) == text
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        "+14155555309",
-        "447700900123",
-        "+1 (415) 555-5309",
-        "(415) 555-5309",
-        "415-555-5309",
-        "+44 20 7946 0958",
-    ],
-)
+NUMBERS = [
+    "+14155555309",
+    "447700900123",
+    "+1 (415) 555-5309",
+    "(415) 555-5309",
+    "415-555-5309",
+    "415.555.5309",
+    "+44 20 7946 0958",
+]
+UUID = "11111111-2222-3333-4444-555555555555"
+
+
+@pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize(
     "around",
     [
         "{}",
         "call-to-{}",
         "a1-call-to-{}",
+        f"{UUID}-{{}}",
+        f"{{}}-{UUID}",
         "to {} failed",
         "caller={},",
         '"from":"{}"',
@@ -123,10 +136,28 @@ def test_ordinary_lines_stay_as_they_are(text: str) -> None:
 )
 def test_numbers_are_masked_however_they_are_written(number: str, around: str) -> None:
     """The middle is gone, whatever stands around."""
-    cleaned = Redaction().clean(around.format(number))
+    text = around.format(number)
+    cleaned = Redaction().clean(text)
     assert number not in cleaned
     assert MASK in cleaned
-    assert len(re.sub(r"\D", "", cleaned)) < len(re.sub(r"\D", "", number))
+    assert len(re.sub(r"\D", "", cleaned)) < len(re.sub(r"\D", "", text))
+    assert (UUID in cleaned) is (UUID in text)
+
+
+@pytest.mark.parametrize("text", ["number+14155555309", "to=%2B14155555309&x=1"])
+def test_numbers_behind_a_word_or_in_an_address_are_known_by_their_plus(text: str) -> None:
+    """A plus tells a number from an id, though a letter stands before it or it is encoded."""
+    assert "14155555309" not in Redaction().clean(text)
+    assert "5555" not in dotted_numbers(text)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("around", ["{}", "call-to-{}", "{} is engaged", f"{UUID} {{}}", f"{UUID}-{{}}"])
+def test_numbers_are_dotted_beside_ids_that_stay(number: str, around: str) -> None:
+    """Where the length must stay, numbers have a dot for each figure and ids keep theirs."""
+    dotted = dotted_numbers(around.format(number))
+    assert dotted == around.format(re.sub(r"\d", "•", number))
+    assert dotted_numbers(dotted) == dotted
 
 
 def test_a_sentence_of_a_peer_is_one_line_without_secrets_numbers_and_unseen_signs() -> None:

@@ -20,7 +20,7 @@ from gateway.client_rules import TURN_DETECTION, typed, without_content, without
 from gateway.commands import CallEnded
 from gateway.events import CallerConfigured, CallerForwarded, CallerPrompted, CallStarted, EndingAsked
 from gateway.places import place_of, text_of
-from gateway.redaction import NUMBER, REDACTION, mask_number
+from gateway.redaction import REDACTION, dotted_numbers, mask_number
 
 _DOT: Final = "•"
 _NOT_UNDERSTOOD: Final = "?"
@@ -49,7 +49,7 @@ def _masked_party(party: str) -> str:
 
 def _without_numbers(sentence: str) -> str:
     """A sentence for people without telephone numbers and secrets; it keeps its length."""
-    return NUMBER.sub(lambda found: re.sub(r"\d", _DOT, found[0]), REDACTION.dotted(sentence))
+    return dotted_numbers(REDACTION.dotted(sentence))
 
 
 def _session_id(given: str) -> str:

@@ -248,6 +248,13 @@ def test_without_words_nothing_that_was_said_typed_or_noted_is_kept() -> None:
     assert [without_words(item) for item in items] == items, "what is masked stays as it is"
 
 
+def test_ids_in_sentences_stay_whole_where_words_are_left_out() -> None:
+    """An id of a carrier's may have groups of figures alone; the number beside it is masked."""
+    detail = "call 9f1c77e0-4171-4321-9876-0123456789ab to +1 415 523 5309 is not there"
+    kept = without_words(ControlAnswered("transfer", succeeded=False, detail=detail))
+    assert kept.detail == "call 9f1c77e0-4171-4321-9876-0123456789ab to +• ••• ••• •••• is not there"
+
+
 def test_a_torn_last_line_counts_as_lost() -> None:
     """A process that is killed while it writes leaves a journal that can be read."""
     lines = lines_of(header("full"), [Entry(1.0, SpeechStarted()), Entry(2.0, SpeechStopped())])
