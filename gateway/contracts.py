@@ -216,7 +216,7 @@ class Adapter(Struct, frozen=True, kw_only=True):
     lead_ms: float | None = None
     """How far ahead of the caller's ear we send; None is 2 s where the far end can clear, else 200 ms."""
     steady: bool = False
-    """Whether the far end's sound never pauses, so that a connection on which nothing comes is lost."""
+    """Whether the far end's sound never pauses, so that a connection on which nothing comes is lost; else it is pinged."""
     closing_leaves: bool = False
     """Whether a closed socket ends the call; else the caller may come back."""
     in_band: bool = False

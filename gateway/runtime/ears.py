@@ -39,7 +39,7 @@ class Ears:
         self.are_told = False
         """Whether `look` is called each time something may have come."""
         self.heard = 0
-        """Messages that have come, pings and their answers included."""
+        """How often something has come: a message, a ping, an answer to one, or some of a long one."""
         self.listen = False
         """Whether somebody waits for the next one."""
         self.on_pong: Callable[[bytes], None] | None = None
@@ -67,7 +67,6 @@ class Ears:
         finally:
             self._waiter = None
             self.listen = False
-        self.heard += 1
         self._take(message.data if message.type in WITH_DATA else b"")
         if message.type is aiohttp.WSMsgType.PONG and self.on_pong:
             self.on_pong(message.data)
@@ -78,6 +77,7 @@ class Ears:
 
         The loop must have turned since the last look.
         """
+        self.heard += 1
         if self._waiter is None or self._waiter.done():
             return  # who reads is awake, and finds what has come
         offer, share, queue = self.offer, self._share, self._queue
@@ -89,7 +89,6 @@ class Ears:
             if kind not in WITH_DATA or not offer(message):
                 break
             _finish(queue.read())
-            self.heard += 1
             self._take(message)
         if buffer or queue.is_eof():
             self._wake(queue.exception())

@@ -1,8 +1,9 @@
 """Whether a peer that says nothing is still there, and what it has received.
 
 Owns the beat: how long a connection may be silent, the pings that make a living peer say something, and what their
-answers prove. Refuses to judge too early: anything that comes is a sign of life, a late answer as well; a peer that
-never answers pings is not held to them; and time in which this process did not read does not count.
+answers prove. Refuses to judge too early: anything that comes is a sign of life, a late answer and a piece of a long
+message as well; a peer that never answers pings is not held to them; and time in which this process did not read does
+not count.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ class Signs(Protocol):
     """What a connection must tell."""
 
     heard: int
-    """Messages that have come, of whatever kind."""
+    """How often something has come, of whatever kind, and some of a message is enough."""
     listen: bool
     """Whether somebody waits for the next one."""
     on_pong: Callable[[bytes], None] | None

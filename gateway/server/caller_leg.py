@@ -31,7 +31,8 @@ POLICY: Final = 1008
 class CallerLeg(WatchedLeg):
     """A leg that is closed when its peer says nothing in time, or is not welcome; `cross` before iterating.
 
-    ``until`` is the loop's time by which something must be said, where the socket has been open for a while.
+    A ``steady`` peer, which sounds all the time, is watched by its sound, any other one by its answers to pings. ``until``
+    is the loop's time by which something must be said, where the socket has been open for a while.
     """
 
     def __init__(
@@ -48,8 +49,8 @@ class CallerLeg(WatchedLeg):
             socket,
             codec,
             bounds=LegBounds(wire_errors=server.wire_errors, close_s=server.close_s),
-            lost_after_s=server.lost_after_s if steady else None,
-            asks=False,
+            lost_after_s=server.lost_after_s,
+            asks=not steady,
         )
         self.crossed = False
         """Whether a call has begun on this leg, or gone on."""

@@ -43,5 +43,6 @@ class ServerSettings(Section, frozen=True, kw_only=True):
     wire_errors: Count = 10
     """Unreadable messages in a row after which a connection is closed."""
     lost_after_s: Annotated[float, Meta(ge=1, le=120)] | None = 5.0
-    """Seconds in which nothing comes from a carrier, whose sound never pauses, after which its connection
-    counts as lost; null never. The call then waits for the carrier to come back, `limits.return_s`."""
+    """Seconds in which nothing comes from a caller's connection after which it counts as lost; null never. Carriers sound
+    all the time; other clients are pinged, and one that has never answered a ping is not held to it. The call then waits
+    for the caller to come back, `limits.return_s`, where its adapter allows that."""

@@ -2,15 +2,23 @@
 
 import asyncio
 import random
+import time
 from itertools import pairwise
 
 from caller_frames import ACCENTED, FLOODS, FRAMES, MEBIBYTE
 from case import POLICY, TOO_BIG, CallerCase, CallerDeed, Dropped, GoesOn, Left, Told, TurnedAway
-from dialect import Dialect, Way
+from dialect import Dialect, Way, text
+from fault_proxy import Fault
 from handmade import close_frame, frame, upgrade
 from hosts import GREETING, QUESTION
 from peers import WIRE_ERRORS, Peer
 
+PINGS_UNTIL_LOST = 6
+"""Pings, one a second, that a silent peer gets before it counts as lost for not having answered."""
+DRIPS, DRIPS_S = 60, 6.3
+"""Pieces of a message and how long all of them take: longer than a peer may be silent."""
+LOST_WITHIN_S = 8.0
+"""By when a peer that is gone is let go: `server.lost_after_s`, a beat, and some patience with a busy machine."""
 NOWHERE = Way("ws://nowhere", call="CA1", stream="MZ1")
 """Good enough to ask a dialect which cases it has."""
 
@@ -104,13 +112,30 @@ async def _shuffled(peer: Peer) -> None:
     await peer.say(peer.dialect.end(peer.way))
 
 
-async def _quietly(_peer: Peer) -> None:
-    """Say nothing at all."""
-
-
 async def _halfway(peer: Peer) -> None:
     await peer.arrive()
     await peer.say(peer.dialect.begin(peer.way)[0])
+
+
+async def _mutes(peer: Peer) -> None:
+    await peer.call()
+    await _outlast(peer)
+
+
+async def _mutes_and_answers_no_ping(peer: Peer) -> None:
+    await peer.arrive()
+    peer.socket.answers_pings = False
+    await peer.say(*peer.dialect.begin(peer.way), peer.dialect.sound(peer.way, bytes(160)))
+    assert await peer.hears(GREETING), "no greeting was heard"
+    await _outlast(peer)
+
+
+async def _outlast(peer: Peer) -> None:
+    """Stay until the gateway has asked so often that it would have let go of whoever has to answer."""
+    enough = peer.socket.pings + PINGS_UNTIL_LOST
+    assert await peer.socket.until(lambda: peer.socket.pings >= enough, LOST_WITHIN_S), (
+        f"after {enough - peer.socket.pings} pings too few: {peer.socket.ended}"
+    )
 
 
 MESSAGES = [
@@ -124,6 +149,8 @@ MESSAGES = [
     CallerCase(name="silence: from the start", does="Opens and says nothing.", answer="closes with 1008 after `server.first_message_s`", deed=Peer.arrive, then=Told(POLICY, "within 1 s")),
     CallerCase(name="silence: half begun", does="Says hello and never begins.", answer="closes with 1008 after `server.first_message_s`", deed=_halfway, then=Told(POLICY, "within 1 s"), suits=begins_late),
     CallerCase(name="silence: in the call", does="Stops sounding in the middle of a call, and stays.", answer="the house sound, then closes with 1000, after `limits.silence_s`", deed=Peer.call, then=Told(1000, within_s=25.0), suits=lambda dialect: not dialect.is_carrier),
+    CallerCase(name="silence: muted", does="Says nothing for longer than `server.lost_after_s`, and answers pings.", answer="keeps the call", deed=_mutes, then=GoesOn(), suits=lambda dialect: not dialect.is_carrier),
+    CallerCase(name="silence: muted, answers no ping", does="Says nothing for longer than `server.lost_after_s`, and never answers a ping.", answer="keeps the call: who never answered is not held to it", deed=_mutes_and_answers_no_ping, then=GoesOn(), suits=lambda dialect: not dialect.is_carrier),
     CallerCase(name="silence: of a line", does="Sends no sound any more, which carriers do even when nobody speaks, and stays.", answer="counts it as lost after six seconds, and waits for its return", deed=Peer.call, then=Dropped(within_s=25.0), suits=lambda dialect: dialect.is_carrier),
 ]  # fmt: skip
 
@@ -167,7 +194,7 @@ async def _deaf_for_long(peer: Peer) -> None:
 
 async def _mid_frame(peer: Peer) -> None:
     await peer.call()
-    peer.answers_marks = False
+    peer.answer_nothing()
     await peer.socket.push(peer.sound(bytes(160))[:50])
 
 
@@ -179,6 +206,23 @@ async def _closes_mid_frame(peer: Peer) -> None:
 async def _half_open(peer: Peer) -> None:
     await peer.call()
     peer.socket.half_close()
+
+
+async def _vanishes(peer: Peer) -> None:
+    network = await peer.go_through_network()
+    await peer.call()
+    network.carried[0].strike(Fault("drop"))
+
+
+async def _drips(peer: Peer) -> None:
+    await peer.call()
+    peer.answer_nothing()
+    message = frame(text(type="weather", event="weather", rain="x" * DRIPS))
+    began, step = time.monotonic(), -(-len(message) // DRIPS)
+    for number in range(DRIPS):
+        await peer.socket.push(message[number * step :][:step])
+        await asyncio.sleep(max(0.0, began + (number + 1) * DRIPS_S / DRIPS - time.monotonic()))
+    peer.answer_nothing(answers=True)
 
 
 async def _resets(peer: Peer) -> None:
@@ -222,12 +266,14 @@ def _gone(name: str, does: str, deed: CallerDeed, then: Left | Told | Dropped) -
 
 
 CONNECTIONS = [
+    CallerCase(name="connection: drips", does="Takes longer over one message than a connection may be silent, and cannot answer pings meanwhile.", answer="keeps the call: bytes are signs of life", deed=_drips, then=GoesOn()),
     CallerCase(name="connection: never closes", does="Is closed for what it said, and neither answers the close nor hangs up.", answer="lets go after `server.close_s`", deed=_never_closes, then=Dropped()),
     CallerCase(name="connection: never reads the refusal", does="Is closed for what it said, and reads nothing.", answer="lets go after `server.close_s`", deed=_never_reads, then=Dropped()),
     CallerCase(name="connection: never reads", does="Talks and reads nothing.", answer="goes on until it has gone", deed=_deaf, then=Left()),
     CallerCase(name="connection: never reads, for long", does="Talks and reads nothing, until its buffers are full.", answer="lets go ten seconds later", deed=_deaf_for_long, then=Dropped(within_s=20.0), slow=True),
     _gone("connection: closes in mid-frame", "Ends its side in the middle of a frame.", _closes_mid_frame, Dropped()),
     _gone("connection: half-open", "Ends its side and goes on listening.", _half_open, Dropped()),
+    CallerCase(name="connection: vanishes", does="Is gone without a word, as a laptop that is closed: nothing comes any more, and nothing arrives.", answer="counts it as lost `server.lost_after_s` after the last that came, and up to a second more; the call is over, or waits for its return", deed=_vanishes, then=Dropped(LOST_WITHIN_S)),
     _gone("connection: reset", "Resets the connection.", _resets, Left()),
     _gone("connection: reset in mid-frame", "Resets the connection in the middle of a frame.", _resets_mid_frame, Left()),
     _gone("connection: reset while it talks", "Resets the connection while sound is on its way both ways.", _resets_talking, Left()),

@@ -165,10 +165,11 @@ def _fragments(_peer: Peer) -> bytes:
 
 async def _trickle(peer: Peer) -> None:
     await peer.call()
-    peer.answers_marks = False
+    peer.answer_nothing()
     for byte in peer.frames(*peer.dialect.extras(peer.way)[:2]) + peer.sound(QUESTION):
         await peer.socket.push(bytes([byte]))
         await asyncio.sleep(0.002)
+    peer.answer_nothing(answers=True)
 
 
 async def _drops(peer: Peer) -> None:

@@ -277,7 +277,7 @@ def configuration(ports: Mapping[str, int], witness_port: int | None) -> str:
     return "\n".join(
         [
             "server: {port: 0, admin_port: 0, first_message_s: 1, close_s: 1, drain_s: 1}",
-            "limits: {return_s: 1, goodbye_s: 2, silence_s: 8, calls: 1000}",
+            "limits: {return_s: 1, goodbye_s: 2, silence_s: 10, calls: 1000}",
             "access: {token_s: 5}",
             *("regions:", *regions, "agents:", *agents, "routes:", *routes, "adapters:", *adapters),
         ]

@@ -2,9 +2,11 @@
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from typing import Final
 
 from dialect import Dialect, Message, Way
+from fault_proxy import FaultProxy
 from ground import Ground
 from handmade import Ending, HandMade, dial, frame
 from hosts import ANSWER, GREETING, QUESTION
@@ -34,6 +36,8 @@ class Peer:
         self.answers_marks = True
         """Whether it says what it has played, between its other messages."""
         self._dry_at = 0.0  # when everything that came has been played
+        self._proxy: FaultProxy | None = None
+        self._stays = AsyncExitStack()
 
     @property
     def socket(self) -> HandMade:
@@ -42,8 +46,11 @@ class Peer:
 
     @property
     def ports(self) -> set[int]:
-        """Where its connections come from."""
-        return {socket.port for socket in self.sockets}
+        """Where its connections come from, as the gateway sees it."""
+        if self._proxy is None:
+            return {socket.port for socket in self.sockets}
+        ways = [one.to_server.writer.get_extra_info("sockname") for one in self._proxy.carried]
+        return {port for _, port in ways}
 
     # Being good
 
@@ -51,9 +58,16 @@ class Peer:
         """Find the way in and open a TCP connection; nothing is said yet."""
         if not self.way.url:
             self.way = await self.dialect.invite(self.ground.url, self.caller, self.callee)
-        self.sockets.append(await dial(self.way.url, buffer_bytes=buffer_bytes))
+        url = self.way.url if self._proxy is None else self._proxy.url
+        self.sockets.append(await dial(url, buffer_bytes=buffer_bytes))
         self.socket.listener(self._hear)
         return self.socket
+
+    async def go_through_network(self) -> FaultProxy:
+        """Have its connections go through a network that can be broken; it lasts until `leave`."""
+        self.way = await self.dialect.invite(self.ground.url, self.caller, self.callee)
+        self._proxy = await self._stays.enter_async_context(FaultProxy(self.way.url))
+        return self._proxy
 
     async def arrive(self, *, tail: bytes = b"", buffer_bytes: int = 0) -> None:
         """Open a WebSocket; what is in ``tail`` comes right behind the upgrade."""
@@ -68,6 +82,10 @@ class Peer:
         assert await self.hears(GREETING), (
             f"{self.dialect.adapter}: no greeting was heard, {self.socket.received[-3:]}"
         )
+
+    def answer_nothing(self, *, answers: bool = False) -> None:
+        """Answer neither marks nor pings, as nobody can in the middle of a frame; or do so again."""
+        self.answers_marks = self.socket.answers_pings = answers
 
     def frames(self, *messages: Message) -> bytes:
         """Good frames."""
@@ -104,6 +122,7 @@ class Peer:
         """Drop every connection."""
         for socket in self.sockets:
             await socket.leave()
+        await self._stays.aclose()
 
     def _hear(self, message: Message) -> None:
         if sound := self.dialect.heard(message):

@@ -1,15 +1,18 @@
 """All cases of abuse, for every registered adapter and for the agent's side, and the table of them for people."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from agent_cases import AGENT_CASES
-from caller_cases import cases_of
-from case import Case
-from dialect import Dialect
-from dialect_pcm import PCM
-from dialects import DIALECTS
-from faults import ANSWERED, FAULTS
+sys.path[:0] = [str(Path(__file__).parents[1] / place) for place in ("", "e2e")]
+
+from agent_cases import AGENT_CASES  # noqa: E402 - they need what lies beside this folder
+from caller_cases import cases_of  # noqa: E402
+from case import Case  # noqa: E402
+from dialect import Dialect  # noqa: E402
+from dialect_pcm import PCM  # noqa: E402
+from dialects import DIALECTS  # noqa: E402
+from faults import ANSWERED, FAULTS  # noqa: E402
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "abuse.md"
 BEGIN, END = "<!-- from the suite -->", "<!-- end -->"
