@@ -134,8 +134,10 @@ def talk(
             typer.echo(f"talkpath talk: {error}", err=True)
             raise typer.Exit(2) from None
         if out.is_terminal:
-            live = stack.enter_context(Live(console=out, transient=True, get_renderable=screen.line))
-            live.auto_refresh = True
+            looks = Live(
+                console=out, transient=True, get_renderable=screen.line, refresh_per_second=1 / LOOKS_S
+            )
+            stack.enter_context(looks)
         try:
             asyncio.run(_talk(conversation, is_aloud=card is not None))
         except Unable as sentence:

@@ -30,7 +30,8 @@ FORMATS: Final[dict[str, tuple[str, AudioFormat]]] = {
     "pcm_alaw": ("audio/pcma", ALAW_8K),
 }
 PATH: Final = "/v1/ws/browser"
-READY_WITHIN_S: Final = 15.0
+READY_WITHIN_S: Final = 60.0
+"""A session may wait for its turn and for more than one try of its agent; a server that never answers ends the call."""
 FAREWELL_S: Final = 5.0
 RESUME_WITHIN_S: Final = 25.0
 RESUME_TRIES: Final = 5
@@ -83,6 +84,7 @@ class BrowserCaller:
         self._clock = clock or Clock()
         self._kills = list(self._faults.kill_socket_at_s)
         self._hang_up_reason: str | None = None
+        self._given_up = False
         self._interrupted = asyncio.Event()
         self._ready = asyncio.Event()
         self._judge = Judge()
@@ -108,11 +110,12 @@ class BrowserCaller:
         async with asyncio.TaskGroup() as group:
             talk = group.create_task(self._talk(socket))
             pacer = group.create_task(self._pace())
+            patience = group.create_task(self._lose_patience())
             interruption = group.create_task(self._interrupted.wait())
             await asyncio.wait({talk, interruption}, return_when=asyncio.FIRST_COMPLETED)
             if not talk.done():
                 await self._take_leave(talk)
-            for task in (talk, pacer, interruption):
+            for task in (talk, pacer, patience, interruption):
                 task.cancel()
         return self._finish()
 
@@ -123,12 +126,21 @@ class BrowserCaller:
             return self.phone.finish(reason, self._clock.now(), f"{error['code']}: {error['message']}")
         if self._hang_up_reason is not None:
             return self.phone.finish(self._hang_up_reason, self._clock.now())
+        if self._given_up:
+            failure = f"the session was not ready within {READY_WITHIN_S:g} s"
+            return self.phone.finish("failed", self._clock.now(), failure)
         if self._judge.ended:
             return self.phone.finish("agent_hung_up", self._clock.now())
         failure = (
             f"the socket was closed with {result.close_code}: {result.close_reason or 'no reason given'}"
         )
         return self.phone.finish("failed", self._clock.now(), failure)
+
+    async def _lose_patience(self) -> None:
+        await self._clock.sleep(READY_WITHIN_S)
+        if not self._ready.is_set():
+            self._given_up = True
+            self._interrupted.set()
 
     def _answered(self, now: float) -> None:
         """The session is ready: the call's clock begins, and the person may speak."""
@@ -183,7 +195,7 @@ class BrowserCaller:
 
     async def _take_leave(self, talk: asyncio.Task[None]) -> None:
         socket = self._socket
-        if socket is not None and not self._faults.close_without_stop:
+        if socket is not None and not self._given_up and not self._faults.close_without_stop:
             await self._say(socket, "session.end")
             await asyncio.wait({talk}, timeout=FAREWELL_S)
             if not self._judge.ended:

@@ -1,5 +1,6 @@
 """The simulated client of the Voice Agent API against a scripted stand-in for a gateway: real sockets, a fast clock."""
 
+import asyncio
 import base64
 import json
 import math
@@ -13,7 +14,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from gateway.audio import ALAW_8K, MULAW_8K, PCM_24K, AudioFormat, convert
-from gateway.simulate import CallerFaults, CallScript, Clock, Utterance, call_browser
+from gateway.simulate import CallerFaults, CallScript, Clock, Utterance, browser, call_browser
 
 FAST = 10.0
 Handler = Callable[["Server", ServerConnection], Awaitable[None]]
@@ -236,6 +237,19 @@ async def test_an_agent_that_hangs_up_is_a_normal_end() -> None:
     async with serving(leave) as (_, url):
         result = await call_browser(url, clock=Clock(FAST))
     assert (result.end_reason, result.failure) == ("agent_hung_up", None)
+
+
+async def test_a_session_that_is_never_ready_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that takes the socket and says nothing does not hold the caller for ever."""
+    monkeypatch.setattr(browser, "READY_WITHIN_S", 1.0)
+
+    async def say_nothing(server: Server, socket: ServerConnection) -> None:
+        await server.listen(socket)
+
+    async with serving(say_nothing) as (server, url):
+        result = await asyncio.wait_for(call_browser(url, clock=Clock(FAST)), 10)
+    assert (result.end_reason, result.failure) == ("failed", "the session was not ready within 1 s")
+    assert server.kinds() == ["session.update"]
 
 
 async def test_what_no_client_has_been_sent_is_complained_of() -> None:
