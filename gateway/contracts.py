@@ -1,9 +1,9 @@
-"""The shapes that rooms agree on: codecs, legs, adapters, agents, tools, observers and the store.
+"""The shapes that rooms agree on: codecs, adapters, agents, tools, observers and the store.
 
 Owns interfaces and the values that pass between them. Refuses behaviour, beyond what a value tells of itself.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol
 
@@ -50,22 +50,6 @@ class ClientCodec(Codec, Protocol):
 
     def turn_away(self, code: str, message: str) -> list[str | bytes]:
         """Write why the connection is not taken, with an error code of the Voice Agent API."""
-
-
-class Leg(Protocol):
-    """One side's connection, as the runner sees it."""
-
-    def post(self, command: Command) -> None:
-        """Hand over a command; never waits and never raises for the peer's sake."""
-        ...
-
-    def __aiter__(self) -> AsyncIterator[Event]:
-        """Give the events in order; ends when the connection has."""
-        ...
-
-    async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Flush and close, in bounded time; closing again does nothing."""
-        ...
 
 
 # Callers

@@ -114,7 +114,6 @@ class World:
         self.frames = 0
         self.rng = random.Random(7)  # noqa: S311 - bytes that differ, always the same ones
         self.opening = False
-        self.transferring = False
 
     def events(self, op: int, choice: int) -> list[AnyEvent]:
         """What happens now."""
@@ -268,7 +267,6 @@ class Judge:
         self.abandoned: set[str] = set()
         self.may_send: Counter[str] = Counter()
         self.received: dict[str, bytes] = {}
-        self.had_audio: set[str] = set()
         self.next: dict[str, int] = {}
         self.reported: set[str] = set()
         self.rewound: set[str] = set()

@@ -77,8 +77,6 @@ class Speaker:
     """Where the carrier's documentation says what a check asks for, by the check's name."""
     audio: AudioFormat
     """Format of the call, both ways."""
-    fills_frames: ClassVar[int] = 0
-    """Bytes of which every message of sound must be one; the end of a reply is then filled up with silence."""
     says_ready: ClassVar[bool] = False
     """Whether the caller must wait for `Ready` before it speaks."""
     buffer_ms: ClassVar[float] = float("inf")

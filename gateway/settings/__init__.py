@@ -97,8 +97,3 @@ class Settings(Section, frozen=True, kw_only=True):
     audit: AuditSettings = AuditSettings()
     recording: RecordingSettings = RecordingSettings()
     plugins: PluginsSettings = PluginsSettings()
-
-    @property
-    def is_default(self) -> bool:
-        """Whether nothing was configured that proves callers from outside this machine."""
-        return not self.server.public_url and not self.access.keys

@@ -328,13 +328,6 @@ async def _unfinished(peer: Peer) -> None:
     await socket.push(upgrade(peer.way.url, peer.way.headers)[:-2])
 
 
-async def _second_socket(peer: Peer) -> None:
-    await peer.call()
-    first = peer.sockets[0]
-    await (await peer.connect()).open(peer.way.url, peer.way.headers)
-    peer.sockets = [peer.socket, first]
-
-
 HELLO_TLS = bytes.fromhex("16030100c8010000c40303") + bytes(195)
 UPGRADES = [
     CallerCase(name="upgrade: unknown version", does="Asks for version 99 of the protocol.", answer="426", deed=_upgrades(Sec_WebSocket_Version="99"), then=TurnedAway(426, "WebSocket")),

@@ -102,7 +102,7 @@ class HandMade:
         """The body of an answer that is no upgrade."""
         self.received: list[str | bytes] = []
         """Messages that came: the newest."""
-        self.pings = self.pongs = 0
+        self.pings = 0
         self.answers_pings = True
         self.port: int = writer.get_extra_info("sockname")[1]
         self.answers_close = True
@@ -247,13 +247,11 @@ class HandMade:
         return first & 15, payload
 
     def _take(self, opcode: int, payload: bytes) -> None:
-        if opcode == PONG:
-            self.pongs += 1
-        elif opcode == PING:
+        if opcode == PING:
             self.pings += 1
             if self.answers_pings:
                 self.write(self.frame(payload, PONG))
-        else:
+        elif opcode != PONG:
             message = payload.decode() if opcode == TEXT else payload
             self.received.append(message)
             del self.received[:-MOST_KEPT]

@@ -33,8 +33,6 @@ class AgentPeer(HandMade):
         """The session that the gateway asked for."""
         self.told: list[dict[str, Any]] = []
         """Everything but sound that the gateway said."""
-        self.heard_bytes = 0
-        """Sound that came."""
         self.questions = 0
         """How often the question was heard and not answered yet."""
         self.answers_end = True
@@ -96,7 +94,6 @@ class AgentPeer(HandMade):
         read = json.loads(message)
         if read["type"] == "input.audio":
             sound = base64.b64decode(read["audio"])
-            self.heard_bytes += len(sound)
             heard = self._tail + sound
             self.questions += heard.count(QUESTION)
             self._tail = heard[-len(QUESTION) + 1 :] if not heard.endswith(QUESTION) else b""

@@ -23,7 +23,6 @@ from msgspec import Struct
 Place = Literal["public", "loopback", "counted"]
 
 PUBLIC_URL = "https://voice.example.com"
-PUBLIC_HOST = "voice.example.com"
 PAGE = "https://www.example.com"
 """The only page from which browsers may connect to the public gateway."""
 TOKEN_S = 5.0

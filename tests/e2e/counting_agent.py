@@ -101,7 +101,6 @@ class Persona:
         """What the gateway wanted to be said: session, instructions."""
         self.turns: list[range] = []
         """The caller's utterances that were understood: from the first loud frame to the last."""
-        self.refused_resumes = 0
         self.last_cut_at = 0.0
         """The loop's time; the call is not ended before a turn that began after it."""
         self.more_cuts = False
@@ -420,7 +419,6 @@ class CountingAgents:
         await asyncio.sleep(READY_S)
         session = self._sessions.get(session_id)
         if session is None or not persona.accepts_resume:
-            persona.refused_resumes += 1
             error = {"code": "session_not_found", "message": "Session not found or grace window has expired"}
             await socket.send(json.dumps({"type": "session.error", **error, "timestamp": time.time()}))
             await socket.wait_closed()  # the socket is left open: in-band, as it was seen live (2.7)

@@ -58,7 +58,6 @@ class Story:
         self.info = info
         self.entries: list[Entry] = []
         self.closed = asyncio.Event()
-        self._transcript = Transcript()
 
     def see(self, entry: Entry) -> None:
         self.entries.append(entry)

@@ -40,10 +40,6 @@ class Session:
         await self._socket.send(text)
         return sent_at
 
-    async def send_raw(self, message: str | bytes) -> None:
-        """Send whatever is wanted."""
-        await self._socket.send(message)
-
     async def sound(self, reply_id: str, audio: bytes) -> None:
         """Send a piece of a reply."""
         await self.send("reply.audio", reply_id=reply_id, data=base64.b64encode(audio).decode())

@@ -33,7 +33,6 @@ class VonageSpeaker(Speaker):
         "stop": "carriers 3.5", "unknown": "carriers 3.2", "return": "carriers 3.5",
     }  # fmt: skip
     audio = PCM_16K
-    fills_frames = PCM_16K.frame_bytes(20)
     buffer_ms = 3072 * 20.0
 
     def __init__(self, gateway_url: str, key: str) -> None:

@@ -63,8 +63,3 @@ class Cycle:
 def place_of(call: int) -> int:
     """Where in the cycle a call begins: spread evenly, however many calls there are."""
     return int(call * GOLDEN % 1 * CYCLE)
-
-
-def sounding_share() -> float:
-    """The part of the time in which the agent sends sound."""
-    return sum(Cycle().agent_speaks) / CYCLE
