@@ -1,13 +1,17 @@
 """Clients that are gone without a word, over a real network that swallows everything: noticed, and waited for."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import pytest
+from aiohttp import web
 from api_client import ApiHouse, Client, api_house, soon
 from fault_proxy import Fault, FaultProxy
 
 from gateway.settings import ServerSettings
+from gateway.simulate.browser import BrowserCaller
+from gateway.simulate.pcm import PcmCaller
 
 QUICK = ServerSettings(lost_after_s=1, close_s=1)
 NOTICED_S = 1.25 + 0.5
@@ -33,16 +37,20 @@ async def vanish(network: FaultProxy, house: ApiHouse, phase: str) -> None:
 
 
 async def test_a_browser_that_vanished_comes_back_to_its_call() -> None:
-    """It counts as lost and its call waits; resumed on the next socket, the reply goes on where it had got to."""
+    """It counts as lost and its call waits; on the next socket the reply goes on where the client last said it was."""
     async with api_house(server=QUICK) as house, far(house, "/v1/ws/browser") as (first, network):
         ready = await first.begin()
         house.agent.speak("r1", SOUND)
         await first.until_sound("r1", 4800)
+        await first.send("talkpath.played", reply_id="r1", ms=100)
+        await first.until_sound("r1", 24_000)
         await vanish(network, house, "caller_lost")
         async with house.client() as second:
             await second.send("session.resume", session_id=ready["session_id"])
             assert (await second.until("session.ready"))["resume_token"] == ready["resume_token"]
             await second.until("reply.done")
+            heard = len(first.sound["r1"]) + len(second.sound["r1"])
+            assert len(SOUND) <= heard <= len(SOUND) + 24_000
             assert SOUND.endswith(second.sound["r1"][-960:])
             assert house.agent.kinds().count("session.update") == 1
             await second.send("session.end")
@@ -63,3 +71,31 @@ async def test_a_pcm_client_that_vanished_leaves_its_place() -> None:
         async with house.client("/v1/ws/pcm?events=1") as other:
             await other.socket.send_bytes(bytes(640))
             await other.until("session.ready")
+
+
+@pytest.mark.parametrize("caller", [PcmCaller, BrowserCaller])
+async def test_the_simulated_clients_answer_pings(caller: Callable[[str], PcmCaller | BrowserCaller]) -> None:
+    """As every browser and library does, and so they are held to it: a simulated client that is gone is missed."""
+    answers: list[bytes] = []
+
+    async def attend(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(autoping=False)
+        await socket.prepare(request)
+        await socket.ping(b"are you there?")
+        while (message := await socket.receive()).type is not web.WSMsgType.PONG:
+            pass
+        answers.append(message.data)
+        await socket.close()
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", attend)
+    runner = web.AppRunner(app, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        async with asyncio.timeout(10):
+            await caller(f"http://127.0.0.1:{runner.addresses[0][1]}").run()
+    finally:
+        await runner.cleanup()
+    assert answers == [b"are you there?"]
