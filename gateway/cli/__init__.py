@@ -4,6 +4,7 @@ Owns how a command is found, how wrong usage is told and which exit code is left
 """
 
 import contextlib
+import errno
 import importlib
 import importlib.metadata
 import inspect
@@ -37,6 +38,11 @@ COMMANDS: Final = {
     "bench": "bench",
 }
 
+INTERRUPTED: Final = 130
+"""What is left where Ctrl-C ends a command that does nothing about it; shells know it by this."""
+DISK_REFUSES: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""Reasons for which a file that takes standard output can take no more."""
+
 SHOWS: Final[dict[str, Hidden]] = {
     # What somebody asks for is shown: of a simulated caller its numbers, of `token` the token.
     **dict.fromkeys(("call", "agent", "demo", "talk", "bench"), "secrets"),
@@ -49,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code; ``arguments`` instead of what was typed.
 
     Raises:
-        SystemExit: always; 0 done, 1 failed or nobody reads what is printed, 2 wrong usage or configuration.
+        SystemExit: always; 0 done, 1 failed or nobody reads what is printed, 2 wrong usage or configuration, 130
+            interrupted from the keyboard.
     """
     typed = sys.argv[1:] if arguments is None else list(arguments)
     secrets = secrets_typed(typed)
@@ -60,15 +67,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code = _run(arguments)
             if sys.stdout is not None:
                 sys.stdout.flush()
+        except KeyboardInterrupt:
+            code = INTERRUPTED  # while modules were still being read; commands listen for it themselves
         except BrokenPipeError:
-            # Whoever read us has gone; the interpreter must not complain about that while it ends.
-            with contextlib.suppress(OSError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _print_nowhere()  # whoever read us has gone
             code = 1
         except Exception as fault:  # noqa: BLE001 - a fault of ours, told here while it is still redacted
-            sys.excepthook(type(fault), fault, fault.__traceback__)
+            if isinstance(fault, OSError) and fault.errno in DISK_REFUSES and fault.filename is None:
+                _print_nowhere()
+                typer.echo(
+                    f"talkpath: what it prints cannot be written ({fault.strerror}); send it elsewhere",
+                    err=True,
+                )
+            else:
+                sys.excepthook(type(fault), fault, fault.__traceback__)
             code = 1
     sys.exit(code)
+
+
+def _print_nowhere() -> None:
+    """Let the interpreter not complain, while it ends, of what it could not write."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(arguments: Sequence[str] | None) -> int:
@@ -79,7 +99,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         _tell(error, sys.argv[1:] if arguments is None else arguments)
         return 2
     except typer.Abort:
-        return 130
+        return INTERRUPTED
     return code if isinstance(code, int) else 0
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import sys
 import tempfile
 import time
@@ -77,6 +78,7 @@ class _Demo:
         self._console = Output(self._hang_up, width=None if sys.stdout.isatty() else 110)
         self._caller: TwilioCaller | None = None
         self._turns: list[Turn] = []
+        self._interrupted = False
         self._began = time.monotonic()
 
     async def run(self, *, stay: bool) -> bool:
@@ -97,7 +99,7 @@ class _Demo:
                     self._say(f"gateway  {bound.url}")
                     result = await self._call(bound)
                     self._show(result)
-                    if stay and self._console.is_read:
+                    if stay and self._console.is_read and not self._interrupted:
                         await self._stay(bound)
         return result.agent_was_heard and self._console.is_read
 
@@ -136,18 +138,39 @@ class _Demo:
             if note.kind in {"said", "pressed", "clear", "warning", "ended"}:
                 self._print(Text(f"{self._clock()}  phone: {note.text}", style="dim"))
 
-        self._say("phone    rings; what follows is one real-time call over a Twilio media stream\n")
-        self._caller = TwilioCaller(
-            bound.url,
-            token=TOKEN,
-            script=script,
-            caller="+14155550123",
-            callee="+14155550100",
-            observer=observe,
-        )
-        if not self._console.is_read:
-            self._caller.hang_up()
-        return await self._caller.run()
+        with self._interruptible():
+            self._say("phone    rings; what follows is one real-time call over a Twilio media stream\n")
+            self._caller = TwilioCaller(
+                bound.url,
+                token=TOKEN,
+                script=script,
+                caller="+14155550123",
+                callee="+14155550100",
+                observer=observe,
+            )
+            if self._interrupted or not self._console.is_read:
+                self._caller.hang_up()
+            return await self._caller.run()
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """A first interrupt from the keyboard hangs up, so that the call ends as calls do; a second one ends all."""
+        loop, before = asyncio.get_running_loop(), signal.getsignal(signal.SIGINT)
+
+        def hang_up() -> None:
+            give_back()
+            self._interrupted = True
+            self._hang_up()
+
+        def give_back() -> None:
+            if loop.remove_signal_handler(signal.SIGINT):
+                signal.signal(signal.SIGINT, before)
+
+        loop.add_signal_handler(signal.SIGINT, hang_up)
+        try:
+            yield
+        finally:
+            give_back()
 
     def _show(self, result: "CallResult") -> None:
         self._console.print()

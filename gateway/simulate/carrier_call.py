@@ -111,18 +111,24 @@ class CarrierCall:
 
     async def _until_closed(self, stream: MediaStream) -> None:
         """Wait until the gateway or the network closes the stream, or the carrier has to."""
-        async with asyncio.TaskGroup() as group:
-            reader = group.create_task(stream.read())
-            interruption = group.create_task(self._interrupted.wait())
-            await asyncio.wait({reader, interruption}, return_when=asyncio.FIRST_COMPLETED)
-            if not reader.done():
-                await stream.end()
-                await asyncio.wait({reader}, timeout=LEFT_OPEN_S)
+        try:
+            async with asyncio.TaskGroup() as group:
+                reader = group.create_task(stream.read())
+                interruption = group.create_task(self._interrupted.wait())
+                await asyncio.wait({reader, interruption}, return_when=asyncio.FIRST_COMPLETED)
                 if not reader.done():
-                    self.phone.warn(0, "the gateway left the socket open after the stop", self._clock.now())
-                    stream.kill()
-            reader.cancel()
-            interruption.cancel()
+                    await stream.end()
+                    await asyncio.wait({reader}, timeout=LEFT_OPEN_S)
+                    if not reader.done():
+                        self.phone.warn(
+                            0, "the gateway left the socket open after the stop", self._clock.now()
+                        )
+                        stream.kill()
+                reader.cancel()
+                interruption.cancel()
+        except asyncio.CancelledError:
+            stream.kill()  # nobody would read it any more, and the gateway would wait for an answer to its close
+            raise
 
     async def _stay(self, seconds: float) -> None:
         """Stay on the line, unless something interrupts that."""

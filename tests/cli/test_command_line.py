@@ -1,8 +1,10 @@
 """The command line as a whole: wrong usage, the version, and readers that leave early."""
 
 import asyncio
+import importlib
 import json
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -223,6 +225,62 @@ async def test_a_demo_whose_reader_leaves_ends_early(tmp_path: Path) -> None:
     """The simulated phone hangs up, and nothing is complained about."""
     code, _, err = await read_one_line("demo", "--stay", folder=tmp_path)
     assert (code, "Traceback" in err, "never retrieved" in err) == (1, False, False)
+
+
+async def test_an_interrupted_demo_hangs_up_and_tells_what_there_was(tmp_path: Path) -> None:
+    """Ctrl-C in the call is the caller's hang-up: the call ends in order, and its table follows."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", "demo", "--stay"),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_RUNTIME_DIR": str(tmp_path)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        await asyncio.wait_for(process.stdout.readuntil(b"rings"), LIMIT_S)
+        process.send_signal(signal.SIGINT)
+        out, err = await asyncio.wait_for(process.communicate(), LIMIT_S)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert (process.returncode, err.decode()) == (1, "")
+    assert "the call ended because caller_hung_up" in " ".join(out.decode().split())
+
+
+def test_an_interrupt_before_a_command_has_begun_shows_no_frames(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while modules are still being read leaves with 130 and not a word."""
+
+    def interrupted(_name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib, "import_module", interrupted)
+    assert typed("check", capsys) == (130, "", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a file that is always full")
+@pytest.mark.parametrize("words", [("--help",), ("check",), ("check", "--json")])
+async def test_a_full_disk_behind_standard_output_is_one_sentence(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    """What is printed into a file on a full disk is lost; the command says so, without a frame, and leaves with 1."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", *words),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_RUNTIME_DIR": str(tmp_path)},
+        stdout=full,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    os.close(full)
+    _, err = await asyncio.wait_for(process.communicate(), LIMIT_S)
+    assert (process.returncode, err.decode()) == (
+        1,
+        "talkpath: what it prints cannot be written (No space left on device); send it elsewhere\n",
+    )
 
 
 def test_public_and_admin_port_must_differ(

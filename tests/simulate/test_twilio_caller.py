@@ -278,3 +278,23 @@ async def test_leaving_the_call_early_leaves_nothing_running() -> None:
             raise AssertionError("the call ended by itself")
         callers = [task for task in asyncio.all_tasks() - before if "gateway/simulate" in repr(task)]
     assert callers == []
+
+
+async def test_a_cancelled_call_leaves_no_open_socket_behind() -> None:
+    """Whoever gives up the caller cuts its line: the gateway need not wait for an answer to its close."""
+    ends: list[int | None] = []
+    streaming, ended = asyncio.Event(), asyncio.Event()
+
+    async def listen(gateway: StandIn, socket: web.WebSocketResponse) -> None:
+        streaming.set()
+        await gateway.take(socket, lambda _message: False)
+        ends.append(socket.close_code)
+        ended.set()
+
+    async with serving(StandIn(listen)) as gateway, asyncio.timeout(10):
+        async with asyncio.TaskGroup() as group:
+            call = group.create_task(dial(gateway))
+            await streaming.wait()
+            call.cancel()
+        await ended.wait()
+    assert ends == [1006]
