@@ -79,17 +79,34 @@ def test_a_torn_line_is_noted_and_the_chain_goes_on(
         file.write()
     file.close()
     whole = path.read_bytes()
-    path.write_bytes(whole[: max(0, len(whole) - cut)])
-    is_torn = bool(path.read_bytes()) and not path.read_bytes().endswith(b"\n")
+    left = whole[: max(0, len(whole) - cut)]
+    path.write_bytes(left)
+    is_torn = bool(left) and not left.endswith(b"\n")
     assert bool(verdict_of(path).findings) == is_torn
     file = opened(path)
     file.put({"kind": "started"})
     file.close()
     verdict = verdict_of(path)
     assert not verdict.findings
-    lacks_its_end_only = is_torn and whole.startswith(path.read_bytes()[: len(whole)])
+    lacks_its_end_only = is_torn and whole[len(left) :].startswith(b"\n")
     noted = any("as the gateway noted itself" in sentence for sentence in verdict.notes)
     assert noted == (is_torn and not lacks_its_end_only)
+
+
+def test_a_line_that_lacks_only_its_end_is_whole(tmp_path: Path) -> None:
+    """It gets its end, and there is nothing to note, wherever in the trail the write was cut."""
+    path = tmp_path / "audit.jsonl"
+    file = opened(path)
+    for place in range(3):
+        file.put({"kind": "refused", "place": place})
+    file.close()
+    lines = path.read_bytes().splitlines()
+    for count in (3, 2, 1):
+        path.write_bytes(b"\n".join(lines[:count]))
+        opened(path).close()
+        assert path.read_bytes().splitlines() == lines[:count]
+        verdict = verdict_of(path)
+        assert (verdict.findings, verdict.notes) == ([], [])
 
 
 def test_a_torn_note_that_does_not_fit_is_found(tmp_path: Path) -> None:
