@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -26,8 +27,7 @@ def hosts(*, files: Files, json: Json = False) -> None:
     found: list[dict[str, Any]] = []
     try:
         for path in journals(files):
-            with path.open("rb") as lines:
-                found += _contacts(read_journal(lines))
+            found += _contacts(_read(path))
     except OSError as error:
         refuse("hosts", f"{error.filename} cannot be read: {error.strerror}", as_json=json)
     except ValueError as error:
@@ -45,6 +45,19 @@ def hosts(*, files: Files, json: Json = False) -> None:
         shown = {**contact, "refused": "refused" if contact["refused"] else ""}
         table.add_row(*(str(shown[name]) for name in _COLUMNS))
     Output().print(table)
+
+
+def _read(path: Path) -> Journal:
+    """The journal in a file.
+
+    Raises:
+        ValueError: in one sentence, with the file, when it is none.
+    """
+    with path.open("rb") as lines:
+        try:
+            return read_journal(lines)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
 
 
 def _contacts(journal: Journal) -> Iterator[dict[str, Any]]:

@@ -16,9 +16,12 @@ from gateway.runtime.config import chosen_file, load_settings
 from gateway.runtime.gateway_keys import is_hashed
 from gateway.settings import Settings
 from gateway.simulate.address import EXAMPLE, gateway_address
+from gateway.simulate.webhook import NO_TLS
 
 KEY_VARIABLE: Final = "TALKPATH_KEY"
 ANSWER_S: Final = 10.0
+LONGEST: Final = 300
+"""How much of an answer in words is shown."""
 TOO_MANY: Final = 429
 
 Url = Annotated[
@@ -113,17 +116,30 @@ async def _ask(address: str, proof: str) -> tuple[int, dict[str, Any]]:
             aiohttp.ClientSession(timeout=timeout) as client,
             client.get(address, headers=headers, allow_redirects=False) as answer,
         ):
+            body = await answer.read()
             try:
-                return answer.status, msgspec.json.decode(await answer.read(), type=dict[str, Any])
+                return answer.status, msgspec.json.decode(body, type=dict[str, Any])
             except msgspec.MsgspecError:
-                return answer.status, {}
+                return answer.status, _in_words(body) if answer.content_type == "text/plain" else {}
+    except aiohttp.ClientSSLError:
+        return 0, {"detail": NO_TLS}
+    except aiohttp.ClientConnectorError as error:
+        return 0, {"detail": error.strerror or "no connection"}
     except (aiohttp.ClientError, TimeoutError) as error:
         return 0, {"detail": str(error) or f"no answer within {ANSWER_S:g} s"}
+
+
+def _in_words(body: bytes) -> dict[str, Any]:
+    """What somebody answers who is asked for something else than tokens, such as the admin port."""
+    text = " ".join(body[:LONGEST].decode("utf-8", "replace").split()).rstrip(".")
+    return {"detail": text} if text else {}
 
 
 def _why(status: int, answer: dict[str, Any], address: str) -> str:
     origin = address.partition("/v1/token")[0]
     detail = answer.get("detail")
+    if detail == NO_TLS:
+        return f"{origin} {NO_TLS}"
     if not status:
         return f"nobody answers at {origin} ({detail}); is a gateway running there?"
     if status == 422 and isinstance(detail, list):

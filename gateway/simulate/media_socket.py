@@ -4,10 +4,13 @@ Owns the connection of a simulated caller. Refuses compression, subprotocols, pr
 carriers do. It never waits for a slow peer: what does not fit into 256 KiB of unsent data is dropped and said.
 """
 
+import ssl
 from collections.abc import AsyncIterator, Mapping
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+
+from gateway.simulate.webhook import NO_TLS
 
 OPEN_WITHIN_S = 10.0
 CLOSE_WITHIN_S = 2.0
@@ -93,6 +96,8 @@ async def open_socket(url: str, headers: Mapping[str, str], user_agent: str | No
         ) from None
     except ConnectionRefusedError:
         raise SocketError(f"nobody answers at {url}; is a gateway running there?") from None
+    except ssl.SSLError:
+        raise SocketError(f"{url} {NO_TLS}") from None
     except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
         raise SocketError(
             f"no WebSocket could be opened to {url} ({str(error) or type(error).__name__})"

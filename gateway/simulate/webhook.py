@@ -11,6 +11,8 @@ import aiohttp
 from gateway.simulate.address import gateway_address
 
 ANSWER_WITHIN_S = 15.0
+NO_TLS = "does not speak TLS, or shows a certificate that is not trusted here; a gateway itself speaks http, its proxy https"
+"""What is said, behind an address, where a secure connection could not be made."""
 
 
 class WebhookError(Exception):
@@ -71,6 +73,8 @@ async def request_text(
     try:
         async with session.request(method, url, data=body, headers=headers, allow_redirects=False) as answer:
             text = await answer.text()
+    except aiohttp.ClientSSLError:
+        raise WebhookError(f"{url} {NO_TLS}") from None
     except aiohttp.ClientConnectorError:
         raise WebhookError(f"nobody answers at {url}; is a gateway running there?") from None
     except (aiohttp.ClientError, TimeoutError) as error:

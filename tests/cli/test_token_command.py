@@ -2,13 +2,17 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from api_client import ApiHouse, api_house
 
 from gateway import cli
 from gateway.settings import AccessSettings, KeyLimits, KeySettings, Secret
+from gateway.simulate.webhook import NO_TLS
 
 KEYS = AccessSettings(
     keys=(
@@ -121,3 +125,54 @@ async def test_a_gateway_that_is_not_there(capsys: pytest.CaptureFixture[str]) -
     code, _, err = await typed(capsys, "http://")
     assert code == 2
     assert "no address of a gateway" in err
+
+
+async def test_an_answer_in_words_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever asks the admin port, or anybody else, is told what that says."""
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(
+            status=404, text="There is nothing at this address; the admin port has /healthz.\n"
+        )
+
+    async with elsewhere(answer) as url:
+        code, out, err = await typed(capsys, url)
+    assert (code, out) == (1, "")
+    assert err == (
+        f"talkpath token: {url} answered 404: There is nothing at this address; the admin port has /healthz\n"
+    )
+
+
+async def test_https_where_http_is_spoken_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Somebody answers there, but without TLS; that nobody does would be wrong."""
+    async with api_house() as house:
+        url = house.url.replace("http", "https")
+        code, out, err = await typed(capsys, url)
+    assert (code, out) == (1, "")
+    assert err == f"talkpath token: {url} {NO_TLS}\n"
+
+
+async def test_nobody_there_is_told_without_the_words_of_a_library(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The sentence says what the system said, once."""
+    async with api_house() as house:
+        url = house.url
+    _, _, err = await typed(capsys, url)
+    assert err.startswith(f"talkpath token: nobody answers at {url} (")
+    assert "ssl:default" not in err
+    assert err.endswith("; is a gateway running there?\n")
+
+
+@asynccontextmanager
+async def elsewhere(answer: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[str]:
+    """A server that is no gateway."""
+    app = web.Application()
+    app.router.add_get("/v1/token", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield "http://{}:{}".format(*runner.addresses[0][:2])
+    finally:
+        await runner.cleanup()

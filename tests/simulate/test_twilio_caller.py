@@ -8,10 +8,13 @@ from array import array
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from aiohttp import web
 from twilio_stand_in import TOKEN, StandIn, greet_and_close, greet_and_listen, is_mark, serving, tone
 
 from gateway.simulate import CallerFaults, CallResult, CallScript, Clock, Note, Utterance, call_twilio
+from gateway.simulate.media_socket import SocketError, open_socket
+from gateway.simulate.webhook import NO_TLS
 
 FAST = 10.0
 
@@ -298,3 +301,14 @@ async def test_a_cancelled_call_leaves_no_open_socket_behind() -> None:
             call.cancel()
         await ended.wait()
     assert ends == [1006]
+
+
+async def test_https_where_http_is_spoken_is_told() -> None:
+    """Somebody answers there, but without TLS; that nobody does would be wrong."""
+    async with serving(StandIn(greet_and_close)) as gateway:
+        secure = gateway.url.replace("http", "https")
+        result = await call_twilio(secure, token=TOKEN, script=CallScript(max_s=10), clock=Clock(FAST))
+        with pytest.raises(SocketError) as refused:
+            await open_socket(secure.replace("http", "ws"), {}, None)
+    assert result.failure == f"{secure}/twilio/voice {NO_TLS}"
+    assert str(refused.value) == f"{secure.replace('http', 'ws')} {NO_TLS}"
