@@ -30,7 +30,6 @@ from gateway.runtime.config import load_generation, load_settings
 from gateway.runtime.house import LiveCall
 from gateway.runtime.inbox import Inbox
 from gateway.runtime.toolbox import Toolbox
-from gateway.server import door
 from gateway.server.listening import serving
 from gateway.settings import Settings
 
@@ -252,14 +251,12 @@ def test_every_line_of_the_log_is_explained() -> None:
     ends = re.findall(
         r"``([a-z_]+)``", (ROOT / "gateway/events.py").read_text().partition("class CallEnded")[2]
     )
-    refusals = re.findall(r'Refusal\("(\w+)"', Path(door.__file__).read_text())
-    refusals += re.findall(r'Refusal\(\s+"(\w+)"', Path(door.__file__).read_text())
+    written = re.compile(r'(?:log_line|Refusal|Busy|_turn_down)\((?:request, )?\s*"(\w+)"')
     lines = [
-        word
-        for path in (ROOT / "gateway/server").glob("*.py")
-        for word in re.findall(r'log_line\(\s*"(\w+)"', path.read_text())
+        word for path in (ROOT / "gateway/server").glob("*.py") for word in written.findall(path.read_text())
     ]
-    for word in {*events, *ends[:9], *refusals, *lines}:
+    assert {"socket", "key_unknown", "route", "token_orphaned"} <= set(lines)
+    for word in {*events, *ends[:9], *lines}:
         assert f"`{word}`" in page, word
 
 

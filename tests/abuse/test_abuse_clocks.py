@@ -107,6 +107,7 @@ def test_a_stopped_process_goes_on(heard: dict[str, tuple[Peer, list[str]]], dia
 @pytest.mark.parametrize("dialect", STOPPED_DIALECTS, ids=lambda dialect: dialect.adapter)
 def test_a_stopped_process_does_not_burst(heard: dict[str, tuple[Peer, list[str]]], dialect: Dialect) -> None:
     """What came meanwhile is sent on at once, as far as the lead goes, and then at the pace of speech."""
+    assert heard[dialect.adapter][0].heard_at
     far_ends_ms, now = 0.0, 0.0
     for at, size_bytes in heard[dialect.adapter][0].heard_at:
         far_ends_ms = max(0.0, far_ends_ms - (at - now) * 1000) + size_bytes / 8

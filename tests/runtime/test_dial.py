@@ -261,6 +261,7 @@ async def test_open() -> None:
             leg = await dialler.open(attempt(by_name))
             assert leg.is_open
             await leg.close()
+        assert len(door.requests) == 2
         for request in door.requests:
             assert request.headers["Authorization"] == "Bearer key"
             assert "Sec-WebSocket-Extensions" not in request.headers
