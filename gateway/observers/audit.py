@@ -20,7 +20,8 @@ from gateway.contracts import Observer, ObserverKind
 from gateway.errors import ConfigError
 from gateway.events import CallInfo, CallStarted
 from gateway.hookspecs import hookimpl
-from gateway.observers.audit_file import AuditFile
+from gateway.observers.audit_chain import STOPPED
+from gateway.observers.audit_file import AuditFile, log
 from gateway.observers.journal import WritingThread, versions
 from gateway.redaction import REDACTION, mask_number
 from gateway.settings import Secret, Settings
@@ -32,6 +33,9 @@ CLOSE_S: Final = 5.0
 """How long the end of the process waits for the disk."""
 LONGEST: Final = 300
 """Longest text in a line."""
+UNSTOPPED: Final = (
+    "the process before was killed or its machine failed, and `talkpath audit verify` names its calls"
+)
 
 _open: Final[list["AuditTrail"]] = []
 
@@ -105,7 +109,7 @@ class AuditTrail:
             yield
         finally:
             timer[0].cancel()
-            self.note("stopped", {})
+            self.note(STOPPED, {})
             _open.remove(self)
             self._thread.submit(self._file.close)
             await asyncio.to_thread(self._thread.close, CLOSE_S)
@@ -126,6 +130,8 @@ class AuditTrail:
             raise ConfigError(
                 f"audit.path: {path}: {error}; look at it with `talkpath audit verify`, then move it away to begin a new one"
             ) from error
+        if not self._file.was_stopped:
+            log.warning("trail.unstopped path=%s n=%d; %s", path, self._file.head.n, UNSTOPPED)
         sections, before = digests(settings), self._file.sections
         self.note(
             "started", {**versions(), "calls": settings.limits.calls, "keys": len(settings.access.keys)}

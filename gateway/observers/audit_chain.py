@@ -17,12 +17,16 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from gateway.observers.audit_ends import Ends
+
 BEFORE_ALL: Final = "0" * 64
 """What stands in place of the seal before the first line."""
 TORN: Final = "trail.torn"
 """Kind of the line that tells of a broken one before it."""
 CONTINUED: Final = "trail.continued"
 """Kind of the first line of every file but the first."""
+STOPPED: Final = "stopped"
+"""Kind of the line with which a process closes the trail."""
 
 _TAIL: Final = re.compile(rb',"hash":"([0-9a-f]{64})"\}\Z')
 _ENCODER: Final = msgspec.json.Encoder()
@@ -120,7 +124,7 @@ class Verdict(Struct):
     findings: list[Finding] = []
     """Everything that is wrong."""
     notes: list[str] = []
-    """What is not wrong but should be known: where the gateway itself noted a broken line, lost some or deleted files."""
+    """What is not wrong but should be known: where the gateway itself noted a broken line, lost some, deleted files or was killed."""
 
     @property
     def is_of_another_key(self) -> bool:
@@ -144,6 +148,7 @@ class Verifier:
         self._began = False
         self._cut: Place | None = None  # the first line of all, when it continues a file that is not here
         self._deleted: set[int] = set()  # numbers of files that the gateway noted to have deleted
+        self._ends = Ends()
         self.verdict = Verdict()
 
     def read_file(self, name: str, lines: Iterable[bytes]) -> None:
@@ -183,6 +188,8 @@ class Verifier:
         if any(hmac.compare_digest(seal(verdict.head.seal, body, key), told) for key in self._keys):
             verdict.fitting += 1
             self._note_deleted(fields)
+            if crash := self._ends.read(fields):
+                verdict.notes.append(f"{place} {crash}")
         else:
             self._wrong(place, *UNSEALED)
         verdict.head = Head(int(fields["n"]), told)
@@ -287,6 +294,13 @@ def last_line(data: bytes) -> tuple[Head, bytes]:
     if whole and (head := head_of(text)) is not None:
         return head, fragment
     raise ValueError("its last line is none of an audit trail")
+
+
+def was_stopped(data: bytes) -> bool:
+    """Whether a file ends with the line of a process that closed the trail; also where it is empty."""
+    whole, _, fragment = data.rpartition(b"\n")
+    last = _fields(whole.rpartition(b"\n")[2])
+    return not data or (not fragment and last is not None and last.get("kind") == STOPPED)
 
 
 def last_sections(data: bytes) -> dict[str, str]:

@@ -23,6 +23,7 @@ from gateway.observers.audit_chain import (
     last_sections,
     seal_line,
     torn_fields,
+    was_stopped,
 )
 
 log: Final = logging.getLogger("talkpath.audit")
@@ -61,6 +62,8 @@ class AuditFile:
         self._unsynced = self._broken = self._torn_by_us = False
         self.head = Head()
         """Where the trail ends, as far as it was written."""
+        self.was_stopped = True
+        """Whether the process that wrote it before has closed it; True where there was none."""
         self._sections: dict[str, str] = {}
         self._counting = Lock()
         self._under_way = 0  # of the lines that wait, how many a write that broke off was about
@@ -105,9 +108,11 @@ class AuditFile:
         fragment = data  # killed within the very first line, if there is no other
         if b"\n" in data:
             self.head, fragment = last_line(data)
+            self.was_stopped = was_stopped(data)
         elif older := older_files(self._path):
             before = older[-1].read_bytes()
             self.head, _ = last_line(before)
+            self.was_stopped = was_stopped(before) and not data
             self._sections = last_sections(before)
         self._sections = last_sections(data) or self._sections
         if self.head.n and not data:  # it was put aside, and nothing was written since

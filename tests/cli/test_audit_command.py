@@ -198,3 +198,45 @@ def test_what_cannot_be_read_is_one_sentence(
     assert sentence in capsys.readouterr().err
     assert run(*arguments, "--json") == 2
     assert json.loads(capsys.readouterr().out)["ok"] is False
+
+
+def lives(*processes: list[dict[str, str]]) -> None:
+    """Make a trail of processes, each with its lines."""
+    for lines in processes:
+        file = AuditFile(Path("audit.jsonl"))
+        file.open()
+        for fields in ({"kind": "started"}, *lines):
+            file.put(fields)
+        file.close()
+
+
+@pytest.mark.parametrize(
+    ("calls", "told"),
+    [
+        (0, "no call was live then"),
+        (1, "1 call was live then and has no end here: call_1"),
+        (2, "2 calls were live then and have no end here: call_1, call_2"),
+        (12, "call_9, call_10 and 2 more"),
+    ],
+)
+def test_a_process_that_was_killed_is_a_note_with_its_calls(
+    calls: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A start without a stop before it is no fault of the trail; what was live then is named."""
+    began = [{"kind": "call.started", "call_id": f"call_{place}"} for place in range(calls + 1)]
+    lives([*began, {"kind": "call.ended", "call_id": "call_0"}], [{"kind": "stopped"}], [])
+    assert run("audit.jsonl") == 0
+    (note, *_) = capsys.readouterr().out.splitlines()
+    place = f"audit.jsonl:{calls + 4}"
+    assert note.startswith(
+        f"Note: {place} is a start without a stop before it: the process before was killed, or its machine failed; "
+    )
+    assert note.endswith(told)
+
+
+def test_processes_that_stopped_in_order_are_no_news(capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither a stop with a start after it nor a process that still runs is noted."""
+    call = {"kind": "call.started", "call_id": "call_1"}
+    lives([call, {"kind": "call.ended", "call_id": "call_1"}, {"kind": "stopped"}], [call])
+    assert run("audit.jsonl") == 0
+    assert "Note:" not in capsys.readouterr().out

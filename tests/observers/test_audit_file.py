@@ -353,3 +353,43 @@ async def test_a_note_costs_the_loop_little(tmp_path: Path) -> None:
     assert best < 100e-6
     assert audit.note is note
     assert os.path.exists(tmp_path / "audit.jsonl")  # noqa: PTH110, ASYNC240 - once, at the end
+
+
+async def test_a_start_after_a_crash_is_told_to_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A trail that nobody has closed is a warning at the next start, and at no other; a piece of a line counts too."""
+    path = tmp_path / "audit.jsonl"
+
+    async def start() -> list[str]:
+        caplog.clear()
+        (kind,) = register_observers(settings_with(path))
+        assert kind.lifetime is not None
+        async with kind.lifetime():
+            pass
+        return [told for told in caplog.messages if told.startswith("trail.unstopped")]
+
+    assert (await start(), await start()) == ([], [])
+    killed = opened(path)
+    killed.put({"kind": "started"})
+    killed.close()
+    (told,) = await start()
+    assert f"path={path} n={killed.head.n}; the process before was killed" in told
+    assert await start() == []
+    with path.open("ab") as end:
+        end.write(b'{"n":')
+    assert len(await start()) == 1
+    assert await start() == []
+
+
+def test_a_trail_whose_files_were_put_aside_knows_how_it_ended(tmp_path: Path) -> None:
+    """Where the newest file is not there, the one before tells."""
+    path = tmp_path / "audit.jsonl"
+    for kind in ("started", "stopped"):
+        file = opened(path)
+        file.put({"kind": kind})
+        file.close()
+        path.rename(f"{path}.{file.head.n:012d}")
+        again = opened(path)
+        assert again.was_stopped is (kind == "stopped")
+        again.close()
