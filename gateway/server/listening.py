@@ -9,7 +9,7 @@ import logging
 import signal
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -30,6 +30,9 @@ log: Final = logging.getLogger("talkpath.server")
 
 BACKLOG: Final = 1024
 """Connections that may wait to be accepted: a deploy elsewhere sends many callers at once."""
+ACCEPTING: Final = 16
+"""Connections that are accepted in one turn of the loop. uvloop accepts one of each listening socket, and where live
+calls make turns long, carriers would wait for theirs for many seconds; so the public port has as many, of one queue."""
 RECEIVE_BYTES: Final = 128 * 1024
 """What the kernel keeps of one connection that we do not read just now; unasked it would keep megabytes."""
 SEND_BYTES: Final = 128 * 1024
@@ -90,8 +93,9 @@ async def serving(generation: Generation) -> AsyncIterator[Bound]:
         )
         door = apps.public[DOOR]
         threshold = Threshold(server, door.refused, door.manners.malformed)
-        await _start(stack, apps.public, public_socket, settings, threshold)
-        await _start(stack, apps.admin, admin_socket, settings, Threshold(server, Counter()))
+        more = [stack.enter_context(public_socket.dup()) for _ in range(ACCEPTING - 1)]
+        await _start(stack, apps.public, (public_socket, *more), settings, threshold)
+        await _start(stack, apps.admin, (admin_socket,), settings, Threshold(server, Counter()))
         yield Bound(_origin(public_socket), _origin(admin_socket), apps.registry, apps.public[DOOR].refused)
 
 
@@ -185,7 +189,7 @@ def _server_log() -> logging.Logger:
 async def _start(
     stack: AsyncExitStack,
     app: web.Application,
-    bound: socket.socket,
+    bound: Iterable[socket.socket],
     settings: Settings,
     threshold: Threshold,
 ) -> None:
@@ -200,4 +204,5 @@ async def _start(
     cleanup: Callable[[], Awaitable[None]] = runner.cleanup
     stack.push_async_callback(cleanup)
     await runner.setup()
-    await ThresholdSite(runner, bound, threshold, BACKLOG).start()
+    for listening in bound:
+        await ThresholdSite(runner, listening, threshold, BACKLOG).start()
