@@ -54,7 +54,8 @@ def resolve(base: str, reference: str) -> str:
 
 def open_session(within_s: float = ANSWER_WITHIN_S) -> aiohttp.ClientSession:
     """An HTTP session with a carrier's patience; close it."""
-    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=within_s))
+    connector = aiohttp.TCPConnector(limit=0)  # a carrier asks for as many calls at once as there are
+    return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=within_s))
 
 
 async def request_text(

@@ -22,7 +22,14 @@ from gateway.simulate.load.carrier_end import CarrierEnd
 from gateway.simulate.load.figures import Spread, Used, Window, spread, window_of
 from gateway.simulate.load.machine import CannotMeasure, cpu_ns, family, memory_bytes
 from gateway.simulate.load.pace import Grid, Ticker, slots_for
-from gateway.simulate.load.starting import NotStarted, Start, Starter, Target, new_call_sid
+from gateway.simulate.load.starting import (
+    START_WITHIN_S,
+    NotStarted,
+    Start,
+    Starter,
+    Target,
+    new_call_sid,
+)
 from gateway.simulate.load.turns import CYCLE, Cycle, place_of
 from gateway.simulate.twilio_http import open_session
 
@@ -104,7 +111,9 @@ class LoadGenerator:
         await self._stack.aclose()
 
     async def _listen(self, tls: ssl.SSLContext | None) -> int:
-        server = await ws_create_server(self._accept, "127.0.0.1", 0, ssl=tls, backlog=1024)
+        server = await ws_create_server(
+            self._accept, "127.0.0.1", 0, websocket_handshake_timeout=START_WITHIN_S, ssl=tls, backlog=1024
+        )
         self._stack.callback(server.close)
         port: int = server.sockets[0].getsockname()[1]
         return port
