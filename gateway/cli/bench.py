@@ -98,8 +98,8 @@ def bench(
 
 def _plan(calls: str | None, systems: str | None, *, quick: bool, given: dict[str, Any]) -> "Plan":
     try:
-        from gateway.simulate.load.plan import QUICK, Plan, read_calls, read_systems  # noqa: PLC0415
-        from gateway.simulate.load.systems import SYSTEMS  # noqa: PLC0415
+        from gateway.simulate.load.plan import QUICK, Plan, read_calls, read_systems
+        from gateway.simulate.load.systems import SYSTEMS
     except ModuleNotFoundError as error:
         _leave(1, f"{NEEDS} ({error.name} is missing)")
     known = [system.name for system in SYSTEMS]
@@ -119,11 +119,11 @@ def _plan(calls: str | None, systems: str | None, *, quick: bool, given: dict[st
 
 
 def _run(plan: "Plan", console: Output) -> "Report":
-    import uvloop  # noqa: PLC0415
+    import uvloop
 
-    from gateway.simulate.load import tables  # noqa: PLC0415
-    from gateway.simulate.load.machine import CannotMeasure  # noqa: PLC0415
-    from gateway.simulate.load.running import run  # noqa: PLC0415
+    from gateway.simulate.load import tables
+    from gateway.simulate.load.machine import CannotMeasure
+    from gateway.simulate.load.running import run
 
     def begin(report: "Report") -> None:
         for text in tables.opening(report):
@@ -153,7 +153,7 @@ def _make(folder: Path) -> None:
 
 
 def _write(report: "Report", folder: Path) -> None:
-    from gateway.simulate.load.picture import growth  # noqa: PLC0415
+    from gateway.simulate.load.picture import growth
 
     try:
         (folder / "bench.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))

@@ -84,8 +84,8 @@ class _Demo:
     async def run(self, *, stay: bool) -> bool:
         """True when the caller heard the agent, and somebody the demo."""
         # simulators and server are dear to import; `talkpath --help` does without
-        from gateway.server.listening import serving  # noqa: PLC0415
-        from gateway.simulate.provider import Provider  # noqa: PLC0415
+        from gateway.server.listening import serving
+        from gateway.simulate.provider import Provider
 
         self._say("An agent, a gateway and a phone, all on this machine. Nothing leaves it.")
         async with Provider() as provider:
@@ -119,8 +119,8 @@ class _Demo:
         return transcript_kind(tell, done)
 
     async def _call(self, bound: "Bound") -> "CallResult":
-        from gateway.simulate import CallScript, Note, TwilioCaller, Utterance  # noqa: PLC0415
-        from gateway.simulate.voice import recording  # noqa: PLC0415
+        from gateway.simulate import CallScript, Note, TwilioCaller, Utterance
+        from gateway.simulate.voice import recording
 
         go, card = (recording(name) for name in SPOKEN)
         script = CallScript(

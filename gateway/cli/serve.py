@@ -61,12 +61,12 @@ def serve(
 
 def _run(generation: Generation) -> None:
     # Imported late: `talkpath --help` does not need a web server.
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
-    from gateway.runtime.book import joined_book  # noqa: PLC0415
-    from gateway.runtime.guard import Loop, guarding  # noqa: PLC0415
-    from gateway.server.listening import Bound, listen  # noqa: PLC0415
-    from gateway.server.opening import missing_hearing  # noqa: PLC0415
+    from gateway.runtime.book import joined_book
+    from gateway.runtime.guard import Loop, guarding
+    from gateway.server.listening import Bound, listen
+    from gateway.server.opening import missing_hearing
 
     def say(bound: Bound) -> None:
         public_url = generation.settings.server.public_url
@@ -109,7 +109,7 @@ def _log_to_stderr() -> None:
 
 
 def _why_not(error: OSError, generation: Generation) -> str:
-    from gateway.server.listening import CannotListen  # noqa: PLC0415
+    from gateway.server.listening import CannotListen
 
     if not isinstance(error, CannotListen):
         raise error

@@ -6,7 +6,7 @@ first update, what is echoed as null. Refuses to judge voices and languages: it 
 provider against which the adapter is tested, and one misreading in both would pass every test.
 """
 
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import msgspec
 
@@ -212,7 +212,7 @@ def _text(value: object, path: str) -> str:
     return value
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -225,7 +225,7 @@ def _checked(side: str, key: str, value: object) -> Any:
             raise Refused("invalid_value", f"'{path}' must be 'audio'", path)
         case "voice" if not isinstance(value, str) or not value.strip():
             raise Refused("invalid_value", f"Invalid voice '{value}'", path)
-        case "volume" if value is not None and not (_is_number(value) and 0 <= value <= 100):  # type: ignore[operator]
+        case "volume" if value is not None and not (_is_number(value) and 0 <= value <= 100):
             raise Refused("invalid_value", f"'{path}' must be between 0 and 100", path)
         case "turn_detection" if value is not None:
             return _turn_detection(value)

@@ -13,6 +13,7 @@ import importlib.util
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, Protocol, TypeVar
@@ -85,10 +86,14 @@ def find_plugins(settings: PluginsSettings, extra: Sequence[object] = ()) -> Ite
     folder = Path(settings.folder)
     for path in sorted(folder.glob("*.py")) if settings.folder else ():
         if not path.name.startswith("_"):
-            yield Origin(path.stem, str(path), lambda path=path: _import_file(path))  # type: ignore[misc]
+            yield Origin(path.stem, str(path), partial(_import_file, path))
     for plugin in extra:
         name = str(getattr(plugin, "__name__", type(plugin).__name__))
-        yield Origin(name.rpartition(".")[2], name, lambda plugin=plugin: plugin)  # type: ignore[misc]
+        yield Origin(name.rpartition(".")[2], name, partial(_itself, plugin))
+
+
+def _itself(plugin: object) -> object:
+    return plugin
 
 
 def _built_in(module: str) -> Origin:

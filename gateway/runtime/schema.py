@@ -63,9 +63,9 @@ def field_docs(struct: type) -> dict[str, str]:
 
 def _lines_under(body: ast.ClassDef) -> Iterator[tuple[str, str]]:
     for field, line in zip(body.body, body.body[1:], strict=False):
-        is_field = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-        if is_field and isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant):
-            yield field.target.id, " ".join(str(line.value.value).split())  # type: ignore[attr-defined]
+        match field, line:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=said)):
+                yield name, " ".join(str(said).split())
 
 
 def built_in_kinds() -> tuple[Kinds, Kinds]:

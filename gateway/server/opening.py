@@ -63,8 +63,8 @@ async def _open_services(
     if not agents:
         return {}
     # Synthesis and recognition are dear to import; a gateway without an offline agent does without.
-    from gateway.runtime.offline_script import read_script  # noqa: PLC0415
-    from gateway.runtime.offline_session import OfflineSessions  # noqa: PLC0415
+    from gateway.runtime.offline_script import read_script  # noqa: PLC0415 - as above
+    from gateway.runtime.offline_session import OfflineSessions  # noqa: PLC0415 - as above
 
     for agent in agents:
         read_script(agent.script)  # a wrong one is found now, not by the first caller

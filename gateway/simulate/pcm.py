@@ -5,10 +5,11 @@ time, as a program with a loudspeaker has it; ``talkpath.clear`` empties it.
 """
 
 import asyncio
+from typing import Final
 
 import msgspec
 
-from gateway.audio import AudioFormat
+from gateway.audio import AudioFormat, Encoding
 from gateway.simulate.address import socket_address
 from gateway.simulate.api_lines import event_line
 from gateway.simulate.clock import Clock
@@ -17,7 +18,7 @@ from gateway.simulate.phone import Observer, Phone
 from gateway.simulate.result import CallResult
 from gateway.simulate.script import CallerFaults, CallScript
 
-ENCODINGS = {"pcm_s16le": "pcm16", "pcm_mulaw": "mulaw", "pcm_alaw": "alaw"}
+ENCODINGS: Final[dict[str, Encoding]] = {"pcm_s16le": "pcm16", "pcm_mulaw": "mulaw", "pcm_alaw": "alaw"}
 RATES_HZ = (8000, 16000, 24000, 44100, 48000)
 PATH = "/v1/ws/pcm"
 FAREWELL_S = 5.0
@@ -56,7 +57,7 @@ class PcmCaller:
         query |= {name: value for name, value in (("caller", caller), ("callee", callee)) if value}
         self._url = socket_address(url, PATH, query)
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._format = AudioFormat(ENCODINGS[encoding], rate_hz)  # type: ignore[arg-type]
+        self._format = AudioFormat(ENCODINGS[encoding], rate_hz)
         self._script = script or CallScript()
         self._observer = observer
         self._faults = faults or CallerFaults()
