@@ -91,10 +91,13 @@ class VoiceAgentCodec:
         What a stored agent must be told about the conversation that it takes over can be said only when it is
         ready; it goes out in front of the first command after that.
         """
+        owes = self._owed or self._owed_reply
+        if type(command) is SendAudio and not owes:  # fifty times a second
+            return [wire.write_audio(command.audio)]
         message = self._write(command)
         if not message:
             return []
-        if not self._owed and not self._owed_reply:
+        if not owes:
             return [message]
         messages: list[str | bytes] = [*self._owed]
         if self._owed_reply and not isinstance(command, AskReply):

@@ -47,7 +47,7 @@ class CallerEvents(Conversation):
             self._watch.took_action()
             self._remember(WatchdogFired("deaf_agent", "the caller speaks and the agent gives no sign"))
             self._agent_gone("renew", now, self._ladder.agent.keep_s * 1000)
-        if self._agent_up and not self._catch_up.active:
+        if self._agent_up and not self._catch_up.rate:
             self._catch_up.passed(event, now)
             self._out.append(SendAudio(event.audio))
         else:

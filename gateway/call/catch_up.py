@@ -11,6 +11,7 @@ connection; one that begins anew, what the caller had said since the last words 
 from array import array
 from collections import deque
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from gateway.audio import AUDIBLE_DBFS, AudioFormat
@@ -31,6 +32,9 @@ BLOCK: Final = 10
 """Pieces that are remembered as one: apart they would take twice the memory."""
 LEAD_IN_MS: Final = 200.0
 """Sound before the voice that belongs to it."""
+
+_AUDIO_OF: Final = attrgetter("audio")
+_LEVEL_OF: Final = attrgetter("level")
 
 
 class Block(NamedTuple):
@@ -57,7 +61,8 @@ class CatchUp:
         self._unheard_since = self._unanswered_since = 0.0
         self._credit_ms = 0.0
         self._credited_at = 0.0
-        self._rate = 0.0
+        self.rate = 0.0
+        """How many times real time what waits is passed on; 0 while nothing does, and new audio need not queue."""
         self._cautious = False  # the provider complained once
         self._kept_ms = 0.0
         self._dropped_ms = 0.0
@@ -130,27 +135,27 @@ class CatchUp:
     def start(self, rate: float, keep_s: float, now: float) -> None:
         """The agent is back: begin to pass on, at ``rate`` times real time after the first second."""
         self._memory_s = keep_s
-        self._rate = 1.0 if self._cautious else rate
+        self.rate = 1.0 if self._cautious else rate
         self._credit_ms = 0.0 if self._cautious else BURST_MS
         self._credited_at = now
 
     def slow_down(self) -> None:
         """The provider complained: real time for the rest of the call, and only the newest second."""
         self._cautious = True
-        self._rate = min(self._rate, 1.0)
+        self.rate = min(self.rate, 1.0)
         self._credit_ms = 0.0
         self._trim(BURST_MS)
 
     def release(self, now: float) -> list[SendAudio]:
         """Give what may be passed on now."""
-        if not self._rate:
+        if not self.rate:
             return []
-        self._credit_ms += (now - self._credited_at) * 1000 * self._rate
+        self._credit_ms += (now - self._credited_at) * 1000 * self.rate
         self._credited_at = now
         out = []
         while self._waiting:
             event, ms = self._waiting[0]
-            pause = self._rate == 1.0 and event.level < AUDIBLE_DBFS
+            pause = self.rate == 1.0 and event.level < AUDIBLE_DBFS
             if not pause and self._credit_ms + ROUNDING_MS < ms:
                 break
             self._waiting.popleft()
@@ -166,10 +171,10 @@ class CatchUp:
 
     def finish(self) -> CaughtUp | None:
         """Once nothing waits any more: what it came to, if anything was kept."""
-        if self._waiting or not self._rate:
+        if self._waiting or not self.rate:
             return None
         fact = CaughtUp(round(self._kept_ms, 1), round(self._dropped_ms, 1))
-        self._rate = self._kept_ms = self._dropped_ms = self._waiting_ms = 0.0
+        self.rate = self._kept_ms = self._dropped_ms = self._waiting_ms = 0.0
         return fact if fact.kept_ms or fact.dropped_ms else None
 
     @property
@@ -178,22 +183,17 @@ class CatchUp:
         return any(event.level >= AUDIBLE_DBFS for event, _ in self._waiting)
 
     @property
-    def active(self) -> bool:
-        """Whether new audio must queue behind what waits."""
-        return bool(self._rate)
-
-    @property
     def deadline(self) -> float | None:
         """When `release` may pass on the next piece."""
-        if not self._rate or not self._waiting:
+        if not self.rate or not self._waiting:
             return None
         missing_ms = max(0.0, self._waiting[0][1] - self._credit_ms)
-        return self._credited_at + missing_ms / 1000 / self._rate
+        return self._credited_at + missing_ms / 1000 / self.rate
 
     def _close_block(self) -> None:
         if just := self._just_passed:
-            sound = b"".join(piece.audio for piece in just)
-            self._passed.append(Block(array("d", self._just_at), sound, tuple(piece.level for piece in just)))
+            sound = b"".join(map(_AUDIO_OF, just))
+            self._passed.append(Block(array("d", self._just_at), sound, tuple(map(_LEVEL_OF, just))))
             just.clear()
             self._just_at.clear()
 

@@ -74,7 +74,7 @@ class CallMachine(ClientEvents, AgentEvents, Clocks):
 
     def _passes_through(self, event: CallerAudio, now: float) -> bool:
         """Nearly every event of a call: the caller sounds, the agent listens, and nothing else is due."""
-        if not (self._agent_up and self._caller_up) or self._catch_up.active:
+        if not (self._agent_up and self._caller_up) or self._catch_up.rate:
             return False
         if self.deadline is not None and now >= self.deadline:
             return False
@@ -87,7 +87,7 @@ class CallMachine(ClientEvents, AgentEvents, Clocks):
 
     def _flows_on(self, event: ReplyAudio, now: float) -> Flow | None:
         """The rest of them: a reply goes on, the caller listens, and nothing else is due."""
-        if self._ending or not (self._agent_up and self._caller_up) or self._catch_up.active:
+        if self._ending or not (self._agent_up and self._caller_up) or self._catch_up.rate:
             return None
         size_bytes, reply_id = len(event.audio), event.reply_id
         reply = self._floor.replies.get(reply_id)

@@ -60,6 +60,7 @@ class PlaybackLedger:
 
     def __init__(self, lead_ms: float, *, marks: bool, clears: bool, at_will: bool = False) -> None:
         self._lead_ms = max(lead_ms, HYSTERESIS_MS)
+        self._refill_s = _refill_s(self._lead_ms)
         self._marks = marks
         self._clears = clears
         self._sounds: deque[Sound] = deque()
@@ -114,7 +115,7 @@ class PlaybackLedger:
         self._append(piece)
         if waited or not self._waiting:
             return Flow([], NEVER)
-        if now < (refill_at := self._refill_at):
+        if now < (refill_at := self._dry_at - self._refill_s):
             return Flow([], refill_at)
         out: list[AnyCommand] = []
         self._send(self._waiting.popleft(), now, out)
@@ -298,8 +299,7 @@ class PlaybackLedger:
 
     @property
     def _refill_at(self) -> float:
-        lead_ms = self._lead_of(self._waiting[0])
-        return self._dry_at - (lead_ms - min(HYSTERESIS_MS, lead_ms / 2)) / 1000
+        return self._dry_at - _refill_s(self._lead_of(self._waiting[0]))
 
     def _send(self, piece: Piece, now: float, out: list[AnyCommand]) -> None:
         sound = piece.sound
@@ -390,3 +390,8 @@ class PlaybackLedger:
         self._open_marks.clear()
         self._first_mark_due = True
         self._dry_at = self._paced_at = now
+
+
+def _refill_s(lead_ms: float) -> float:
+    """How long before the far end's buffer is empty it is filled up again."""
+    return (lead_ms - min(HYSTERESIS_MS, lead_ms / 2)) / 1000

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from gateway.commands import CloseAgent, Command, OpenAgent
+from gateway.commands import CloseAgent, OpenAgent
 from gateway.contracts import Dial, SessionMemory
 from gateway.errors import ConfigError
 from gateway.events import AgentLost, AgentQueued, AgentRefused, AgentWarned, AnyEvent, CallInfo, Remedy
@@ -42,15 +42,11 @@ class AgentSide:
         self._house = house
         self._reach = reach
         self._loop = asyncio.get_running_loop()
-        self._leg: WireLeg | None = None
+        self.leg: WireLeg | None = None
+        """Its connection, once open: commands are posted there."""
         self._dialling: asyncio.Timeout | None = None
         self._listening: asyncio.Timeout | None = None
         self._until: float | None = None
-
-    def post(self, command: Command) -> None:
-        """Hand over a command; nothing happens while the connection is not open."""
-        if self._leg:
-            self._leg.post(command)
 
     def dismiss(self) -> None:
         """End its session, or stop dialling: its events no longer count, those that wait in the inbox included."""
@@ -58,8 +54,8 @@ class AgentSide:
             return
         self.dismissed = True
         self._until = self._loop.time() + ENDED_S
-        if self._leg:
-            self._leg.post(CloseAgent())
+        if self.leg:
+            self.leg.post(CloseAgent())
         if self._listening:
             self._listening.reschedule(self._until)
         if self._dialling:
@@ -72,7 +68,7 @@ class AgentSide:
         """
         if self.dismissed or (leg := await self._dial(inbox)) is None:
             return
-        self._leg = leg
+        self.leg = leg
         leg.post(self._opening)
         async with asyncio.TaskGroup() as group:
             writer = group.create_task(leg.write())

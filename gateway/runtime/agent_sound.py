@@ -24,7 +24,8 @@ class AgentSound:
         self.wire = wire
         """Format on the wire."""
         self._call = call
-        self._is_same = wire == call
+        self.is_same = wire == call
+        """Whether both formats are one, and nothing is converted."""
         self._frame_bytes = call.frame_bytes(FRAME_MS)
         self._to_call = Converter(wire, call)
         self._to_wire = Converter(call, wire)
@@ -33,12 +34,12 @@ class AgentSound:
 
     def events(self, event: Event) -> list[Event]:
         """Turn an event of the wire into events of the call."""
-        if type(event) is ReplyAudio and event.reply_id == self._reply_id:  # fifty times a second
-            return self._frames(event)
+        if type(event) is ReplyAudio:  # fifty times a second
+            before = [] if event.reply_id == self._reply_id else self._begin(event.reply_id)
+            if self.is_same and not self._rest and len(event.audio) == self._frame_bytes:
+                return [*before, event]
+            return [*before, *self._cut(event.reply_id, self._to_call.feed(event.audio), last=False)]
         match event:
-            case ReplyAudio(reply_id=reply_id):
-                before = [] if reply_id == self._reply_id else self._begin(reply_id)
-                return [*before, *self._frames(event)]
             case ReplyStarted(reply_id=reply_id) if reply_id != self._reply_id:
                 return [*self._begin(reply_id), event]
             case ReplyEnded(reply_id=reply_id, interrupted=interrupted):
@@ -51,7 +52,7 @@ class AgentSound:
 
     def convert(self, audio: bytes) -> bytes:
         """Turn the caller's sound into the wire's; the filter may hold it all back for now."""
-        return audio if self._is_same else self._to_wire.feed(audio)
+        return audio if self.is_same else self._to_wire.feed(audio)
 
     def _begin(self, reply_id: str) -> list[Event]:
         tail = self._end(interrupted=False)
@@ -66,11 +67,6 @@ class AgentSound:
         self._to_call.reset()
         self._rest = b""
         return tail
-
-    def _frames(self, event: ReplyAudio) -> list[Event]:
-        if self._is_same and not self._rest and len(event.audio) == self._frame_bytes:
-            return [event]
-        return self._cut(event.reply_id, self._to_call.feed(event.audio), last=False)
 
     def _cut(self, reply_id: str, audio: bytes, *, last: bool) -> list[Event]:
         audio = self._rest + audio

@@ -31,7 +31,7 @@ from gateway.commands import (
     SendResult,
     Transfer,
 )
-from gateway.contracts import Adapter, Route, SessionMemory
+from gateway.contracts import Route, SessionMemory
 from gateway.errors import ConfigError
 from gateway.events import (
     AnyEvent,
@@ -61,8 +61,6 @@ TICKS: Final = 1000
 """How often in a row the machine may be told the time without reaching a later deadline."""
 GONE_ALREADY: Final = frozenset({"caller_left", "transferred"})
 """Ends of a call in which the carrier must not be asked to hang up: there is no call any more, or another one."""
-
-TO_AGENT: Final = (Configure, SendResult, AskReply, Forward)
 
 _log: Final = logging.getLogger("talkpath.calls")
 
@@ -227,16 +225,20 @@ class CallRunner:
         machine, journal = self._machine, self._journal
         if machine is None or journal is None:
             raise RuntimeError("the call has not begun")
-        journal.write(now, event)
+        readers = journal.readers  # nobody reads most of what passes
+        if type(event) in readers:
+            journal.write(now, event)
         for command in machine.receive(event, now):
-            journal.write(now, command)
+            if type(command) in readers:
+                journal.write(now, command)
             self._perform(command)
 
     def _begin(self, event: CallStarted) -> None:
         self.info = event.info
         generation = self._house.generation
         self._clips = self._load_clips(event.info.audio)
-        terms = call_terms(generation, self._adapter(event.info), self.route, event.info, self._clips)
+        adapter = generation.parts.adapters[event.info.adapter]
+        terms = call_terms(generation, adapter, self.route, event.info, self._clips)
         self._journal = Journal(generation.parts.observers, event.info, terms)
         self._machine = CallMachine(terms)
 
@@ -247,17 +249,16 @@ class CallRunner:
             _log.error("call %s plays the built-in sounds instead: %s", self.call_id, error)
             return {name: load_clip("", name, audio) for name in BUILT_IN_CLIPS}
 
-    def _adapter(self, info: CallInfo) -> Adapter:
-        return self._house.generation.parts.adapters[info.adapter]
-
     # Commands
 
     def _perform(self, command: AnyCommand) -> None:
         match command:
-            case SendAudio():
-                self._post_to_agent(command)
+            case SendAudio() | Configure() | SendResult() | AskReply() | Forward():
+                if self._agent and self._agent.leg:
+                    self._agent.leg.post(command)
             case Play():
-                self._post_to_caller(command)
+                if self._caller:
+                    self._caller.post(command)
             case PlayClip(clip=clip, at_ms=at_ms, ms=ms):
                 self._post_to_caller(Play(f"clip:{clip}", cut(self._clips[clip], self.info, at_ms, ms)))
             case OpenAgent():
@@ -277,18 +278,12 @@ class CallRunner:
                     self._agent.dismiss()
             case Remember():
                 pass  # the journal has it
-            case _ if isinstance(command, TO_AGENT):
-                self._post_to_agent(command)
             case _:
                 self._post_to_caller(command)
 
     def _post_to_caller(self, command: AnyCommand) -> None:
         if self._caller:
             self._caller.post(command)
-
-    def _post_to_agent(self, command: AnyCommand) -> None:
-        if self._agent:
-            self._agent.post(command)
 
     def _open(self, command: OpenAgent) -> None:
         if self._agent:

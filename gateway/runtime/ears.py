@@ -5,7 +5,7 @@ what aiohttp does with pings and closes.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, Final
 
 import aiohttp
@@ -55,7 +55,7 @@ class Ears:
 
     async def read(self) -> Any:
         """Wait for a message, and first for the turn of this connection."""
-        if self._share.is_spent or self._must_rest:
+        if self._share.turn_left < 1 or self._must_rest:
             self._must_rest = False
             await self._rest(self._share.pause_s(self._loop.time()))
         self.listen = True
@@ -67,7 +67,8 @@ class Ears:
         finally:
             self._waiter = None
             self.listen = False
-        self._take(message.data if message.type in WITH_DATA else b"")
+        size_bytes = len(message.data) if message.type in WITH_DATA else 0
+        self._share.take(size_bytes, _values_in(message.data) if size_bytes > MESSAGE_BYTES else 0)
         if message.type is aiohttp.WSMsgType.PONG and self.on_pong:
             self.on_pong(message.data)
         return message
@@ -82,23 +83,18 @@ class Ears:
             return  # who reads is awake, and finds what has come
         offer, share, queue = self.offer, self._share, self._queue
         buffer = queue._buffer  # noqa: SLF001 - it does not show what it has
-        if buffer and share.is_spent:
+        if buffer and share.turn_left < 1:
             self._must_rest = share.pause_s(self._loop.time()) > 0
-        while buffer and offer is not None and not (self._must_rest or share.is_spent):
+        while buffer and offer is not None and share.turn_left >= 1 and not self._must_rest:
             kind, message, _ = buffer[0][0]
             if kind not in WITH_DATA or not offer(message):
                 break
-            _finish(queue.read())
-            self._take(message)
+            try:
+                queue.read().send(None)  # it is there, so nothing is waited for
+            except StopIteration:
+                share.take(len(message), _values_in(message) if len(message) > MESSAGE_BYTES else 0)
         if buffer or queue.is_eof():
             self._wake(queue.exception())
-
-    def _take(self, message: str | bytes) -> None:
-        size_bytes = len(message)
-        is_long_text = size_bytes > MESSAGE_BYTES and isinstance(message, str)
-        # a text with more values is refused before they are built, so they cost no more than these
-        values = min(marks_in(message), MOST_VALUES) if is_long_text else 0  # type: ignore[arg-type]
-        self._share.take(size_bytes, values)
 
     def _wake(self, error: BaseException | None = None) -> None:
         if self._waiter is None or self._waiter.done():
@@ -136,10 +132,6 @@ class Ears:
             pass
 
 
-def _finish(reading: Coroutine[Any, None, Any]) -> None:
-    """Run a coroutine that has nothing to wait for."""
-    try:
-        reading.send(None)
-    except StopIteration:
-        return
-    raise RuntimeError("a message that was there has gone")
+def _values_in(message: str | bytes) -> int:
+    """What makes a long text dear; one with more is refused before they are built, so they cost no more than these."""
+    return min(marks_in(message), MOST_VALUES) if isinstance(message, str) else 0

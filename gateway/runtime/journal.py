@@ -23,7 +23,8 @@ class Journal:
     def __init__(self, kinds: Iterable[ObserverKind], info: CallInfo, terms: CallTerms) -> None:
         self._call_id = info.call_id
         self._observers: dict[str, Observer] = {}
-        self._readers: dict[type, tuple[tuple[str, Observer], ...]] = {}
+        self.readers: dict[type, tuple[tuple[str, Observer], ...]] = {}
+        """Who wants which type of entry; of any other `write` does nothing, so it need not be called."""
         self.detached = 0
         """Observers that failed."""
         for kind in kinds:
@@ -36,11 +37,11 @@ class Journal:
             if observer is not None:
                 self._observers[kind.name] = observer
                 for wanted in dict.fromkeys(wants):
-                    self._readers[wanted] = (*self._readers.get(wanted, ()), (kind.name, observer))
+                    self.readers[wanted] = (*self.readers.get(wanted, ()), (kind.name, observer))
 
     def write(self, at: float, item: AnyEvent | AnyCommand) -> None:
         """Show an entry to those who want it."""
-        readers = self._readers.get(type(item))
+        readers = self.readers.get(type(item))
         if not readers:
             return
         entry = Entry(at, item)
@@ -53,13 +54,13 @@ class Journal:
 
     def close(self) -> None:
         """The call is over."""
-        self._readers.clear()
+        self.readers.clear()
         for name in list(self._observers):
             self._close(name)
 
     def _detach(self, name: str) -> None:
-        for wanted, readers in self._readers.items():
-            self._readers[wanted] = tuple(reader for reader in readers if reader[0] != name)
+        for wanted, readers in self.readers.items():
+            self.readers[wanted] = tuple(reader for reader in readers if reader[0] != name)
         self._close(name)
 
     def _close(self, name: str) -> None:

@@ -5,8 +5,9 @@ what a lost connection means is the machine's.
 """
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 import aiohttp
@@ -22,6 +23,7 @@ from gateway.runtime.bell import Bell
 from gateway.runtime.leg_bounds import LegBounds
 from gateway.runtime.pieces import PIECE_BYTES, cut_up
 from gateway.runtime.reading import Reading
+from gateway.runtime.sound_share import SoundShare
 from gateway.runtime.wires import LocalSession, LocalWire, WebSocketWire, Wire, open_wire
 
 __all__ = ["LegBounds", "LocalSession", "LocalWire", "WebSocketLeg", "WebSocketWire", "Wire", "WireLeg"]
@@ -60,6 +62,7 @@ class WireLeg:
         self._first_by: float | None = None
         self._heard = self._bounds.first_message_s is None
         self._over = False
+        self._sound_share = SoundShare(math.inf, 0.0)  # for legs that bound how much sound they take
         self._errors_in_a_row = 0
         self._decoded: list[Event] | Exception | None = (
             None  # what the next message means, where that is known
@@ -114,11 +117,11 @@ class WireLeg:
     async def next_event(self) -> AnyEvent:
         """Wait for an event; raises StopAsyncIteration when the connection has ended."""
         while not self._read:
-            if pause_s := self._pause_s():
+            if pause_s := self._sound_share.pause_s(self._loop.time()):
                 await asyncio.sleep(pause_s)
             elif self._pieces:
                 await asyncio.sleep(0)  # a long message is more than a moment's work: others come in between
-                self._hear(self._pieces.popleft())
+                self._read.extend(self._events_of(self._pieces.popleft()))
             elif self._over:
                 raise StopAsyncIteration
             else:
@@ -138,16 +141,12 @@ class WireLeg:
         self._errors_in_a_row = 0
         if len(message) <= PIECE_BYTES:
             for event in events:
-                self._hear(event)
+                self._read.extend(self._events_of(event))
         else:
             self._pieces.extend(piece for event in events for piece in cut_up(event))
         if getattr(self.codec, "ended", False):  # nothing more will come, whoever closes
             await self._shut(1000, "")
             self._end_reading()
-
-    def _pause_s(self) -> float:
-        """How long to leave the connection unread, for legs that bound what they take."""
-        return 0.0
 
     def _decode(self, message: str | bytes) -> list[Event]:
         decoded, self._decoded = self._decoded, None
@@ -163,7 +162,7 @@ class WireLeg:
             or self._is_awaited
             or not self._heard
             or len(message) > PIECE_BYTES
-            or self._pause_s()
+            or (self._sound_share.may_be_spent and self._sound_share.pause_s(self._loop.time()))
         ):
             return False
         try:
@@ -172,18 +171,19 @@ class WireLeg:
             self._decoded = error
             return False
         self._errors_in_a_row = 0
-        for event in events:
-            self._hear(event)
         read = self._read
-        while read and type(read[0]) not in _BEGIN_OR_END and take(read[0]):
-            read.popleft()
+        for event in events:
+            for told in self._events_of(event):
+                if read or type(told) in _BEGIN_OR_END or not take(told):
+                    read.append(told)
         if read or getattr(self.codec, "ended", False):
             self._decoded = []
             return False
         return True
 
-    def _hear(self, event: Event) -> None:
-        self._read.extend(self._sound.events(event) if self._sound else (event,))  # type: ignore[arg-type]
+    def _events_of(self, event: Event) -> Sequence[AnyEvent]:
+        """What an event of the wire is in the call."""
+        return self._sound.events(event) if self._sound else (event,)  # type: ignore[return-value]
 
     async def _first_message(self) -> str | bytes | None:
         limit_s = self._bounds.first_message_s
@@ -231,14 +231,24 @@ class WireLeg:
         """
         if self._gone or self._closing:
             return
-        if isinstance(command, SendAudio) and self._sound:
-            audio = self._sound.convert(command.audio)
-            if not audio:
-                return  # the filter holds it
-            if audio is not command.audio:
-                command = SendAudio(audio)
-        if self._resting and not self._outbox and self._wire.takes_at_once and self._sent_at_once(command):
+        fits = True
+        if type(command) is SendAudio and (sound := self._sound):
+            if not sound.is_same:
+                command = SendAudio(sound.convert(command.audio))
+                if not command.audio:
+                    return  # the filter holds it
+            fits = len(command.audio) <= self._message_bytes
+        wire = self._wire
+        if not (fits and self._resting and not self._outbox and wire.takes_at_once):
+            self._queue(command)
             return
+        try:
+            for message in self.codec.encode(command):
+                wire.send_at_once(message)
+        except ConnectionError:
+            pass  # who reads learns of it too
+
+    def _queue(self, command: Command) -> None:
         now = self._loop.time()
         if isinstance(command, SendAudio) and self._sound:
             self._post_audio(command, self._sound, now)
@@ -254,16 +264,6 @@ class WireLeg:
         self._wake.ring()
         if self._watch is None:
             self._watch = self._loop.call_at(now + self._bounds.send_s, self._look_after)
-
-    def _sent_at_once(self, command: Command) -> bool:
-        if isinstance(command, SendAudio) and self._sound and len(command.audio) > self._message_bytes:
-            return False
-        try:
-            for message in self.codec.encode(command):
-                self._wire.send_at_once(message)
-        except ConnectionError:
-            pass  # who reads learns of it too
-        return True
 
     def _post_audio(self, command: SendAudio, sound: AgentSound, now: float) -> None:
         audio, size = command.audio, self._message_bytes

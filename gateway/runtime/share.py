@@ -22,27 +22,24 @@ LONGEST_S: Final = 1.0
 class Share:
     """The allowance of one connection."""
 
-    __slots__ = ("_at", "_left", "_rate", "_turn_left")
+    __slots__ = ("_at", "_left", "_rate", "turn_left")
 
     def __init__(self, messages_s: float) -> None:
         self._rate = messages_s
         self._left = PATIENCE_S * messages_s
-        self._turn_left = TURN
+        self.turn_left = TURN
+        """Messages, or what counts as much, that are left of this turn; below 1 it is over, and `pause_s` must be asked
+        before the next message is read."""
         self._at = 0.0
 
     def take(self, size_bytes: int, values: int = 0) -> None:
         """Take note of a message that was read; ``values`` of a long one that is text."""
-        self._turn_left -= 1 + size_bytes / MESSAGE_BYTES + values / MESSAGE_VALUES
-
-    @property
-    def is_spent(self) -> bool:
-        """Whether the turn is over: `pause_s` must be asked before the next message is read."""
-        return self._turn_left < 1
+        self.turn_left -= 1 + size_bytes / MESSAGE_BYTES + values / MESSAGE_VALUES
 
     def pause_s(self, now: float) -> float:
         """How long to leave the connection unread; 0, for one turn of the loop, where it is within its rate."""
         earned = (now - self._at) * self._rate
-        left = min(PATIENCE_S * self._rate, self._left + earned) - (TURN - self._turn_left)
+        left = min(PATIENCE_S * self._rate, self._left + earned) - (TURN - self.turn_left)
         self._left = max(left, -LONGEST_S * self._rate)
-        self._at, self._turn_left = now, TURN
+        self._at, self.turn_left = now, TURN
         return 0.0 if self._left >= 0 else -self._left / self._rate

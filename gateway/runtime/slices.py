@@ -4,6 +4,9 @@ aiohttp reads up to a quarter of a megabyte at once and parses all of it before 
 milliseconds where it is made of tiny frames, in which no other call gets a turn. Owns the order of the slices, a
 bound on how fast they follow each other, and one on how much may come of a peer that has proven nothing yet. Refuses
 to know what they mean.
+
+What comes of a peer that has shown its proof comes here straight from the transport: aiohttp's protocol asks every time
+what kind of bytes they are, and a socket's never become anything else.
 """
 
 import asyncio
@@ -45,12 +48,13 @@ def _nobody() -> None:
     pass
 
 
-class Slices:
-    """Stands between a protocol of aiohttp and its parser."""
+class Slices(asyncio.Protocol):
+    """Stands between a protocol of aiohttp and its parser; in time, also between the transport and that protocol."""
 
     def __init__(self, parser: Any, protocol: Any, quick_bytes: float) -> None:
         self._parser = parser
         self._protocol = protocol
+        self._is_direct = False
         self._quick_bytes = quick_bytes
         self._loop = asyncio.get_running_loop()
         self.on_parsed: Callable[[], None] = _nobody
@@ -60,13 +64,51 @@ class Slices:
         self._ends = False
         self._left_bytes = math.inf
         self._is_too_much = _never
+        self._has_failed = False
 
     def bound(self, most_bytes: float, is_too_much: Callable[[], bool] = _never) -> None:
         """Once more than that has been parsed, drop what follows if ``is_too_much`` says so."""
         self._left_bytes, self._is_too_much = most_bytes, is_too_much
 
+    def data_received(self, data: bytes) -> None:
+        """Parse what comes straight from the transport; what it means for the connection is aiohttp's."""
+        if self._rest or len(data) > SLICE_BYTES or self._left_bytes < math.inf:
+            self._protocol.data_received(data)
+        elif self._parser.feed_data(data)[0]:
+            self._has_failed = True
+            self._protocol.data_received(data)
+        else:
+            self.on_parsed()
+
+    # Whatever else the transport has to say is for aiohttp
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._protocol.connection_lost(exc)
+
+    def eof_received(self) -> bool | None:
+        """The peer says no more."""
+        answer: bool | None = self._protocol.eof_received()
+        return answer
+
+    def pause_writing(self) -> None:
+        """The peer does not read."""
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The peer reads again."""
+        self._protocol.resume_writing()
+
+    # What the protocol gives its parser
+
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
         """Parse what is little at once; begin to work off what is not."""
+        if not self._is_direct and getattr(self._protocol, "is_known", True):
+            self._is_direct = True
+            self._protocol.transport.set_protocol(self)
+        if self._has_failed:
+            self.on_parsed()
+            return True, b""
         if not self._rest and len(data) <= SLICE_BYTES:
             return self._feed(data), b""
         if not self._rest:

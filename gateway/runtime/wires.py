@@ -141,13 +141,13 @@ class WebSocketWire:
 
     def send_at_once(self, message: str | bytes) -> None:
         """Send a message without waiting; raises ConnectionError when the connection is gone."""
-        writer = self._socket._writer  # noqa: SLF001 - else it would take three coroutines, none of which waits
+        writer = self._socket._writer  # noqa: SLF001 - else it would take four coroutines, none of which waits
         if writer is None:
             raise ConnectionError("the connection was never opened")
-        if type(message) is str:
-            _begin(writer.send_frame(message.encode(), _TEXT))
-        else:
-            _begin(writer.send_frame(message, _BINARY))  # type: ignore[arg-type]
+        if writer._closing:  # noqa: SLF001 - as above
+            raise ConnectionError("the connection is being closed")
+        data, kind = (message.encode(), _TEXT) if isinstance(message, str) else (message, _BINARY)
+        writer._write_websocket_frame(data, kind, 0)  # noqa: SLF001 - as above; nothing is compressed, so nothing waits
 
     async def send(self, message: str | bytes) -> None:
         """Send a message; raises ConnectionError when the connection is gone."""

@@ -7,7 +7,7 @@ the leg is the runner's business.
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -59,8 +59,9 @@ class CallerLeg(WatchedLeg):
         self._converter: Converter | None = None
         # The first event of such a dialect is ours, not a message of the peer.
         self._unheard = hasattr(codec, "opening")
-        self._share = SoundShare(server.audio_ahead_s, asyncio.get_running_loop().time())
+        self._share = self._sound_share = SoundShare(server.audio_ahead_s, self._loop.time())
         self._bytes_ms = math.inf  # until the format of the call's sound is known
+        self._may_convert = hasattr(codec, "hears")
         for event in self._read:
             self._learn_format(event)
         self._limit_s = server.first_message_s
@@ -117,25 +118,19 @@ class CallerLeg(WatchedLeg):
     async def _shut(self, code: int, reason: str, until: float | None = None) -> None:
         await super()._shut(getattr(self.codec, "close_code", None) or code, reason, until)
 
-    def _pause_s(self) -> float:
-        return self._share.pause_s(self._loop.time())
-
     def _decode(self, message: str | bytes) -> list[Event]:
         if isinstance(message, str) and len(message) > PIECE_BYTES:
             bound_values(message)
         return super()._decode(message)
 
-    def _hear(self, event: Event) -> None:
-        if isinstance(event, CallerAudio):
-            heard = self._converted(event.audio)
-            if heard is not None:
-                event = msgspec.structs.replace(event, audio=heard)
-            self._share.hear(len(event.audio) / self._bytes_ms)
-            if heard == b"":
-                return  # the filter holds it
-        else:
+    def _events_of(self, event: Event) -> Sequence[AnyEvent]:
+        if type(event) is not CallerAudio:
             self._learn_format(event)
-        super()._hear(event)
+            return (event,)  # type: ignore[return-value]
+        if self._may_convert and (heard := self._converted(event.audio)) is not None:
+            event = msgspec.structs.replace(event, audio=heard)
+        self._share.hear(len(event.audio) / self._bytes_ms)
+        return (event,) if event.audio else ()  # the filter may hold it
 
     def _learn_format(self, event: object) -> None:
         if isinstance(event, CallStarted):

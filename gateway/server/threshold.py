@@ -175,6 +175,11 @@ class Connection(RequestHandler):
             await self._threshold.turnstile.wait_turn()
 
     @property
+    def is_known(self) -> bool:
+        """Whether somebody has shown a valid proof here."""
+        return self._is_known
+
+    @property
     def is_at_rest(self) -> bool:
         """Whether nothing is being asked or answered, nor any socket open."""
         return not (self._request_in_progress or self._messages or self._unheard)

@@ -14,7 +14,7 @@ def read(share: Share, now: float, size_bytes: int = 0) -> tuple[int, float]:
     count, pause_s = 0, 0.0
     while not pause_s:
         in_a_row = 0
-        while not share.is_spent:
+        while share.turn_left >= 1:
             share.take(size_bytes)
             in_a_row += 1
         assert in_a_row <= TURN
@@ -29,7 +29,7 @@ def test_nobody_waits_who_speaks_at_the_pace_of_a_call(messages_s: float) -> Non
     share, now = Share(1000), 5000.0
     for _ in range(20_000):
         now += 1 / messages_s
-        assert not share.is_spent or share.pause_s(now) == 0
+        assert share.turn_left >= 1 or share.pause_s(now) == 0
         share.take(0)
 
 

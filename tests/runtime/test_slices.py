@@ -25,13 +25,44 @@ class Parser:
         self.ended += 1
 
 
+class Transport:
+    """Gives what comes to its protocol."""
+
+    def __init__(self, protocol: object) -> None:
+        self.protocol = protocol
+
+    def set_protocol(self, protocol: object) -> None:
+        self.protocol = protocol
+
+
 class Protocol:
-    """Reads, or does not."""
+    """Reads, or does not; gives what has come to its parser, as aiohttp's do."""
 
     def __init__(self) -> None:
-        self.transport: object | None = object()
+        self.transport: Transport | None = Transport(self)
+        self.parser: Slices | None = None
+        self.is_known = False
         self._reading_paused = False
         self.held: list[bool] = []
+        self.failures = 0
+        self.told: list[str] = []
+
+    def data_received(self, data: bytes) -> None:
+        assert self.parser is not None
+        self.failures += self.parser.feed_data(data)[0]
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self.told.append("lost")
+
+    def eof_received(self) -> bool:
+        self.told.append("eof")
+        return True
+
+    def pause_writing(self) -> None:
+        self.told.append("pause")
+
+    def resume_writing(self) -> None:
+        self.told.append("resume")
 
     def _pause_reading_for_buffer(self) -> None:
         self.held.append(True)
@@ -42,7 +73,8 @@ class Protocol:
 
 def sliced() -> tuple[Slices, Parser, Protocol]:
     parser, protocol = Parser(), Protocol()
-    return Slices(parser, protocol, QUICK_BYTES), parser, protocol
+    slices = protocol.parser = Slices(parser, protocol, QUICK_BYTES)
+    return slices, parser, protocol
 
 
 @virtual
@@ -162,3 +194,67 @@ async def test_a_bound_that_is_lifted() -> None:
     slices.bound(1e9)
     assert slices.feed_data(b"yy") == (False, b"")
     assert parser.fed == [b"x", b"yy"]
+
+
+@virtual
+async def test_a_stranger_goes_through_the_protocol() -> None:
+    """Until a proof was shown, what comes is counted and held up by the protocol; then it comes straight."""
+    slices, parser, protocol = sliced()
+    transport = protocol.transport
+    assert transport is not None
+    protocol.data_received(b"who are you")
+    assert transport.protocol is protocol
+    protocol.is_known = True
+    protocol.data_received(b"a proof")
+    assert transport.protocol is slices
+    seen: list[int] = []
+    slices.on_parsed = lambda: seen.append(len(parser.fed))
+    slices.data_received(b"a frame")
+    assert parser.fed == [b"who are you", b"a proof", b"a frame"]
+    assert seen == [3]
+
+
+@virtual
+async def test_a_failure_on_the_straight_way() -> None:
+    """The protocol learns of a parser's failure once more comes straight, and nothing is parsed twice."""
+    slices, parser, protocol = sliced()
+    seen: list[int] = []
+    slices.on_parsed = lambda: seen.append(len(parser.fed))
+    parser.fails = True
+    slices.data_received(b"nonsense")
+    assert protocol.failures == 1
+    assert parser.fed == [b"nonsense"]
+    assert seen == [1]
+
+
+@virtual
+async def test_a_burst_on_the_straight_way() -> None:
+    """A burst is sliced wherever it comes from, and what comes behind it waits for it."""
+    slices, parser, protocol = sliced()
+    slices.data_received(b"x" * 3 * SLICE_BYTES)
+    slices.data_received(b"after")
+    assert parser.fed == []
+    while protocol.held != [True, False]:
+        await asyncio.sleep(0)
+    assert b"".join(parser.fed) == b"x" * 3 * SLICE_BYTES + b"after"
+
+
+@virtual
+async def test_a_bound_holds_on_the_straight_way() -> None:
+    """What somebody may send at most is bound whichever way it comes."""
+    slices, parser, protocol = sliced()
+    slices.bound(4, lambda: True)
+    slices.data_received(b"12345")
+    assert protocol.failures == 1
+    assert parser.fed == []
+
+
+@virtual
+async def test_the_rest_is_for_the_protocol() -> None:
+    """What is not bytes goes on to the protocol, whoever the transport speaks to."""
+    slices, _, protocol = sliced()
+    slices.pause_writing()
+    slices.resume_writing()
+    assert slices.eof_received() is True
+    slices.connection_lost(None)
+    assert protocol.told == ["pause", "resume", "eof", "lost"]

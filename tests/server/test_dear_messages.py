@@ -83,9 +83,9 @@ def test_values_are_paid_for() -> None:
     """What has as many values as may be costs its sender a quarter of a second's reading and more, however short."""
     text = "[" + "1," * (MOST_VALUES - 2) + "1]"
     share = Share(1000)
-    before = share._turn_left
+    before = share.turn_left
     share.take(len(text), marks_in(text))
-    assert before - share._turn_left > MOST_VALUES / MESSAGE_VALUES >= 250
+    assert before - share.turn_left > MOST_VALUES / MESSAGE_VALUES >= 250
 
 
 @pytest.mark.parametrize("path", ["/v1/ws/browser", "/v1/ws/pcm?events=1"])
