@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Callable
 
 from fakes import passing, soon, until, virtual
 
@@ -26,20 +27,17 @@ class Parser:
 
 
 class Transport:
-    """Gives what comes to its protocol."""
+    """Is told whom to give what comes."""
 
-    def __init__(self, protocol: object) -> None:
-        self.protocol = protocol
-
-    def set_protocol(self, protocol: object) -> None:
-        self.protocol = protocol
+    def __init__(self, set_protocol: Callable[[object], None]) -> None:
+        self.set_protocol = set_protocol
 
 
 class Protocol:
     """Reads, or does not; gives what has come to its parser, as aiohttp's do."""
 
     def __init__(self) -> None:
-        self.transport: Transport | None = Transport(self)
+        self.transport: Transport | None = Transport(lambda _protocol: None)
         self.parser: Slices | None = None
         self.is_known = False
         self._reading_paused = False
@@ -200,13 +198,13 @@ async def test_a_bound_that_is_lifted() -> None:
 async def test_a_stranger_goes_through_the_protocol() -> None:
     """Until a proof was shown, what comes is counted and held up by the protocol; then it comes straight."""
     slices, parser, protocol = sliced()
-    transport = protocol.transport
-    assert transport is not None
+    spoken_to: list[object] = []
+    protocol.transport = Transport(spoken_to.append)
     protocol.data_received(b"who are you")
-    assert transport.protocol is protocol
+    assert spoken_to == []
     protocol.is_known = True
     protocol.data_received(b"a proof")
-    assert transport.protocol is slices
+    assert spoken_to == [slices]
     seen: list[int] = []
     slices.on_parsed = lambda: seen.append(len(parser.fed))
     slices.data_received(b"a frame")
@@ -234,8 +232,7 @@ async def test_a_burst_on_the_straight_way() -> None:
     slices.data_received(b"x" * 3 * SLICE_BYTES)
     slices.data_received(b"after")
     assert parser.fed == []
-    while protocol.held != [True, False]:
-        await asyncio.sleep(0)
+    await until(lambda: protocol.held == [True, False])
     assert b"".join(parser.fed) == b"x" * 3 * SLICE_BYTES + b"after"
 
 
