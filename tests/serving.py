@@ -237,3 +237,30 @@ async def serving(
     finally:
         await public.cleanup()
         await admin.cleanup()
+
+
+async def talk(house: House, query: str = "") -> aiohttp.ClientWebSocketResponse:
+    """Begin a call over raw PCM."""
+    socket = await house.http.ws_connect(f"{house.url}/v1/ws/pcm{query}")
+    await socket.send_bytes(b"\x01\x02" * 160)
+    return socket
+
+
+async def closing(socket: aiohttp.ClientWebSocketResponse) -> tuple[int, str]:
+    """Read until the close; give its code and reason."""
+    while True:
+        message = await socket.receive(timeout=LIMIT_S)
+        if message.type is aiohttp.WSMsgType.CLOSE:
+            return int(message.data), str(message.extra)
+
+
+async def refused(house: House, path: str, **headers: str) -> tuple[int, str]:
+    """Ask for an upgrade that is not given; status and sentence."""
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    answer = await house.http.get(house.url + path, headers={**upgrade, **headers})
+    return answer.status, await answer.text()
