@@ -54,7 +54,8 @@ def _named(named: str) -> object:
     try:
         module = _file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     except Exception as error:
-        raise SpeakerError(f"--speaker {named} cannot be loaded: {error}") from error
+        why = (error.strerror if isinstance(error, OSError) else "") or error
+        raise SpeakerError(f"--speaker {named} cannot be loaded: {why}") from error
     if not hasattr(module, name):
         raise SpeakerError(f"--speaker {named} names no class of {place}; look at its spelling")
     return getattr(module, name)

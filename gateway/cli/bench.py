@@ -109,7 +109,9 @@ def _plan(calls: str | None, systems: str | None, *, quick: bool, given: dict[st
         if calls is not None:
             choices["calls"] = read_calls(calls)
     except ValueError:
-        _leave(2, f"--calls takes whole numbers with commas between them, such as 10,50,100; not {calls}")
+        _leave(
+            2, f"--calls takes whole numbers from 1 with commas between them, such as 10,50,100; not {calls}"
+        )
     try:
         if systems is not None:
             choices["systems"] = read_systems(systems, known)

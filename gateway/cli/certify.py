@@ -121,7 +121,9 @@ def _vectors(adapter: Adapter, path: Path, *, as_json: bool) -> Finding:
     began = time.monotonic()
     try:
         written = lines(path)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        refuse("certify", f"--vectors {path} cannot be read: {error.strerror}", as_json=as_json)
+    except ValueError as error:
         refuse("certify", f"--vectors {path} cannot be read: {error}", as_json=as_json)
     wrong = first_difference(adapter, written)
     seconds = round(time.monotonic() - began, 2)

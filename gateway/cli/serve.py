@@ -24,6 +24,9 @@ COLLECT_AFTER: Final = (20_000, 1, 1)
 one among the older ones; (700, 10, 10) by its own default. An ended call leaves about two hundred objects in cycles,
 its sockets' and their exceptions', so all of them are looked for once in some four hundred calls."""
 
+NAME: Final = "talkpath serve"
+LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
 Host = Annotated[str | None, typer.Option(help="Address of the public port, instead of server.host.")]
 Port = Annotated[
     int | None,
@@ -100,10 +103,12 @@ def _spare_the_collector() -> None:
 
 
 def _log_to_stderr() -> None:
-    level = os.environ.get("TALKPATH_LOG", "INFO").upper()
+    level = os.environ.get("TALKPATH_LOG", "").upper() or "INFO"
+    if level not in LEVELS:
+        _leave(2, f"TALKPATH_LOG={level} is no level of a log; use {', '.join(LEVELS[:-1])} or {LEVELS[-1]}")
     logging.basicConfig(
         stream=sys.stderr,
-        level=level if level in logging.getLevelNamesMapping() else "INFO",
+        level=level,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
 
@@ -127,6 +132,9 @@ def _why_not(error: OSError, generation: Generation) -> str:
 
 
 def _leave(code: int, sentences: str) -> NoReturn:
+    """Say why, on one line each; the first says who speaks."""
+    if not sentences.startswith(NAME):
+        sentences = f"{NAME}: {sentences}"
     for sentence in sentences.splitlines():
         typer.echo(sentence, err=True)
     raise typer.Exit(code)

@@ -46,7 +46,10 @@ def typed(line: str, capsys: pytest.CaptureFixture[str]) -> tuple[object, str, s
         ("call http://h --as pcm --max-seconds 0", "talkpath call: --max-seconds takes a number, 0.1 or more"),
         ("call http://h --as pcm --max-seconds nan", "talkpath call: --max-seconds takes a number, 0.1 or more"),
         ("call http://h --as pcm --json=1", "talkpath call: --json takes no value; write --json alone"),
+        ("bench --calls 0", "talkpath bench: --calls takes whole numbers from 1 with commas between them, such as 10,50,100; not 0"),
         ("agent --profile slow", "talkpath agent: --profile takes realtime or burst"),
+        ("certify twilio --vectors none.jsonl", "talkpath certify: --vectors none.jsonl cannot be read: No such file or directory"),
+        ("certify twilio --speaker none.py:None", "talkpath certify: --speaker none.py:None cannot be loaded: No such file or directory"),
         ("srve", "talkpath: there is no command srve; did you mean serve?"),
         ("--loud", "talkpath: there is no option --loud; talkpath --help shows what it takes"),
     ],
@@ -294,13 +297,44 @@ def test_public_and_admin_port_must_differ(
         port = free.getsockname()[1]
     code, _, err = typed(f"serve --port {port} --admin-port {port}", capsys)
     assert code == 1
-    assert f"the public and the admin port are both {port}; choose another" in err
+    assert err.startswith(f"talkpath serve: the public and the admin port are both {port}; choose another")
+
+
+def test_a_trail_that_is_none_is_told_by_whoever_refuses_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is found only when the gateway opens its files names the command too, like everything found before."""
+    (tmp_path / "no-trail").write_text("hello\n")
+    (tmp_path / "gateway.yaml").write_text("server: {port: 0, admin_port: 0}\naudit: {path: no-trail}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TALKPATH_CONFIG", raising=False)
+    code, out, err = typed("serve", capsys)
+    assert (code, out) == (2, "")
+    assert err.startswith("talkpath serve: audit.path: ")
+    assert err.count("\n") == 1
+
+
+def test_a_level_of_the_log_that_is_none_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever wants to see more is told how to write it, instead of getting what there always is."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TALKPATH_CONFIG", raising=False)
+    monkeypatch.setenv("TALKPATH_LOG", "verbose")
+    assert typed("serve --port 0 --admin-port 0", capsys) == (
+        2,
+        "",
+        "talkpath serve: TALKPATH_LOG=VERBOSE is no level of a log; use DEBUG, INFO, WARNING, ERROR or CRITICAL\n",
+    )
 
 
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("serve --host 192.0.2.1 --port 0", "the public port: 192.0.2.1 is no address of this machine"),
+        (
+            "serve --host 192.0.2.1 --port 0",
+            "talkpath serve: the public port: 192.0.2.1 is no address of this machine",
+        ),
         ("agent --host 192.0.2.1", "talkpath agent: 192.0.2.1 is no address of this machine"),
         (f"agent --host {'a' * 70}", "is no address of this machine"),
     ],
