@@ -82,7 +82,7 @@ def audit(
     if file is None and not settings.path:
         refuse("audit", "name the trail, or a configuration with audit.path", as_json=json)
     try:
-        verdict = _read(path, keys, begins_at)
+        verdict = _read(path, keys, begins_at, expect)
     except OSError as error:
         refuse(
             "audit",
@@ -109,8 +109,8 @@ def _keys(settings: AuditSettings, key_file: Path | None) -> list[bytes]:
     return [key.reveal().encode() for key in settings.key]
 
 
-def _read(path: Path, keys: list[bytes], begins_at: int) -> Verdict:
-    verifier = Verifier(keys, begins_at=begins_at)
+def _read(path: Path, keys: list[bytes], begins_at: int, expected: str) -> Verdict:
+    verifier = Verifier(keys, begins_at=begins_at, expected=expected)
     newest = path.open("rb")  # first: where it is not there, nothing is a trail
     with newest:
         for older in older_files(path):
@@ -140,7 +140,7 @@ def _missing(path: Path, verdict: Verdict, expect: str, count: int) -> list[str]
             f"{path} is empty: a gateway writes a line as soon as it starts, so what was in it was taken away,"
             " or none has ever run with it"
         )
-    if expect and expect.lower() not in verdict.seals:
+    if expect and not verdict.bears_expected:
         missing.append(f"no line bears the seal {expect}: the trail was cut off before it, or made anew")
     if count > verdict.head.n:
         missing.append(

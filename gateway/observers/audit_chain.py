@@ -119,8 +119,8 @@ class Verdict(Struct):
     """Number of the first line; more than 1 where earlier files are gone."""
     head: Head = Head()
     """Where it ends."""
-    seals: set[str] = set()
-    """Seals of all good lines."""
+    bears_expected: bool = False
+    """Whether a line bears the seal that was expected."""
     findings: list[Finding] = []
     """Everything that is wrong."""
     notes: list[str] = []
@@ -135,13 +135,15 @@ class Verdict(Struct):
 class Verifier:
     """Reads a trail in order, file by file, and goes on after what is wrong."""
 
-    def __init__(self, keys: Sequence[bytes] = (), *, begins_at: int = 1) -> None:
+    def __init__(self, keys: Sequence[bytes] = (), *, begins_at: int = 1, expected: str = "") -> None:
         """Prepare to read.
 
         Args:
             keys: All that lines were sealed with, in any order; none where they were sealed without one.
             begins_at: Number of the first line that is there, when those before it were put elsewhere on purpose.
+            expected: Seal that a line must bear, where one was noted elsewhere.
         """
+        self._expected = expected.lower()
         self._begins_at = begins_at
         self._keys = tuple(keys) or (b"",)
         self._fragment: tuple[Place, bytes] | None = None
@@ -193,7 +195,7 @@ class Verifier:
         else:
             self._wrong(place, *UNSEALED)
         verdict.head = Head(int(fields["n"]), told)
-        verdict.seals.add(told)
+        verdict.bears_expected = verdict.bears_expected or told == self._expected
         if fields.get("kind") == "trail.lost":
             verdict.notes.append(f"{place} says that {fields.get('lines')} lines could not be written")
 
