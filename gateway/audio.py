@@ -134,6 +134,13 @@ def level_dbfs(audio: bytes, audio_format: AudioFormat) -> float:
     return _LEVELS[audioop.rms(pcm, 2)]
 
 
+def at_volume(pcm: bytes, volume: float) -> bytes:
+    """16-bit PCM at a share of its volume, from 0 to 1."""
+    if volume == 1.0:
+        return pcm
+    return (np.frombuffer(pcm, np.int16) * volume).astype(np.int16).tobytes()
+
+
 class Converter:
     """A stream of audio from one format to another, with the filter's state carried from chunk to chunk.
 

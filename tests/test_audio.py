@@ -21,6 +21,7 @@ from gateway.audio import (
     AudioFormat,
     Converter,
     Encoding,
+    at_volume,
     convert,
     from_pcm16,
     level_dbfs,
@@ -316,6 +317,16 @@ def test_levels_of_g711_are_those_of_its_samples(audio_format: AudioFormat) -> N
     decoded = to_pcm16(audio, audio_format.encoding)
     assert level_dbfs(audio, audio_format) == pytest.approx(level_dbfs(decoded, PCM_8K), abs=0.001)
     assert level_dbfs(audio_format.silence(20), audio_format) < AUDIBLE_DBFS - 20
+
+
+@pytest.mark.parametrize(("volume", "louder_db"), [(0.5, -6.02), (0.1, -20.0)])
+def test_volume_takes_from_the_level_what_it_says(volume: float, louder_db: float) -> None:
+    """Half the volume is six decibels less, none is silence, and all of it changes no sample."""
+    pcm = tone(24_000, 440)
+    quieter = level_dbfs(at_volume(pcm, volume), PCM_24K)
+    assert quieter == pytest.approx(level_dbfs(pcm, PCM_24K) + louder_db, abs=0.05)
+    assert at_volume(pcm, 0.0) == bytes(len(pcm))
+    assert at_volume(pcm, 1.0) == pcm
 
 
 def test_half_a_sample_has_no_level() -> None:

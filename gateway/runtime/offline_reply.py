@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from typing import Final
 
 import msgspec
-import numpy as np
 
 from gateway.agents.offline import CallTool, HangUp
-from gateway.audio import PCM_24K, AudioFormat, convert
+from gateway.audio import PCM_24K, AudioFormat, at_volume, convert
 
 _PCM_CHUNK_MS: Final = 10.0
 _G711_CHUNK_MS: Final = 37.5
@@ -79,6 +78,4 @@ def words_of(text: str, silence_ms: float, sound_ms: float) -> tuple[SpokenWord,
 
 def encode_speech(pcm: bytes, target: AudioFormat, silence_ms: float, volume: float) -> bytes:
     """Speech (PCM at 24 kHz) in the output format, at the session's volume, behind its digital silence."""
-    if volume != 1.0:
-        pcm = (np.frombuffer(pcm, np.int16) * volume).astype(np.int16).tobytes()
-    return target.silence(silence_ms) + convert(pcm, PCM_24K, target)
+    return target.silence(silence_ms) + convert(at_volume(pcm, volume), PCM_24K, target)

@@ -25,7 +25,7 @@ CLIPS: Final = Path(__file__).parent.parent / "agents" / "clips"
 """Speech that is shipped: one file per sentence or word, and the house sounds ``hold.wav`` and ``apology.wav``."""
 
 SPOKEN_CHARACTERS: Final = 1000
-"""Longer texts are cut: two minutes of speech are no reply."""
+"""Longer texts are cut: more than a minute of speech is no reply."""
 _SILENT_TAIL_MS: Final = 60
 _LOG: Final = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@
  *     call.on("problem", ({ sentence }) => alert(sentence));
  *     button.onclick = () => call.connect();
  *
- * Five files make it up (`talkpath.js`, `talkpath-*.js`); they work from the gateway and from a folder of your own. It speaks the
+ * The files `talkpath.js` and `talkpath-*.js` make it up; they work from the gateway and from a folder of your own. It speaks the
  * Voice Agent API. Refuses pages: it draws nothing. docs/howto/playground.md is its manual.
  */
 
