@@ -87,7 +87,7 @@ class Upgrade(Struct, frozen=True):
     """From the verified webhook; empty where there was none."""
     parameters: Mapping[str, str] = {}
     """From the verified webhook; empty where there was none."""
-    admitted_by: Literal["carrier", "key", "token"] = "key"
+    admitted_by: Literal["carrier", "key", "token", "machine"] = "key"
     """What the socket was let in for."""
     session_id: str = ""
     """Name of the call towards its client, which may come back by it: nobody can guess it, also from the call's id."""

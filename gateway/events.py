@@ -40,8 +40,8 @@ class CallInfo(msgspec.Struct, frozen=True):
     """The carrier's own id of the call, from the verified webhook; used to hang up and to transfer."""
     parameters: dict[str, str] = {}
     """What the call document or the client's query added."""
-    admitted_by: Literal["", "carrier", "key", "token"] = ""
-    """What the door let the caller in for; empty in calls that came through none."""
+    admitted_by: Literal["", "carrier", "key", "token", "machine"] = ""
+    """What the door let the client in for, ``machine`` being that it is on this one and there are no keys; empty for carriers."""
     session_s: float | None = None
     """Longest call that the caller's token allows; None where it says nothing."""
 

@@ -117,7 +117,7 @@ class PcmCodec:
                 **{name: value for name, value in said.items() if name not in _OWN_QUERY},
                 **upgrade.parameters,
             },
-            admitted_by="token" if by_token else "",
+            admitted_by=upgrade.admitted_by,
             session_s=upgrade.session_s if by_token else None,
         )
         self._head: bytes | None = b""  # the first bytes, until it is clear that they are no WAV header

@@ -80,8 +80,8 @@ class Booking(Struct, frozen=True):
     """Name of the gateway key that asks; empty for carriers."""
     owner_calls: int | None = None
     """How many calls that key may have at once."""
-    admitted_by: Literal["", "key", "token"] = ""
-    """What the client showed; empty for carriers."""
+    admitted_by: Literal["", "key", "token", "machine"] = ""
+    """What the client was let in for; empty for carriers."""
     session_id: str = ""
     """Name of the call towards its client, who may come back by it; as good as a secret, empty where there is none."""
     resume_token: str = ""

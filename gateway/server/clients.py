@@ -107,7 +107,7 @@ class ClientSockets:
             query=dict(request.query),
             caller=said.get("caller", ""),
             callee=said.get("callee", ""),
-            admitted_by="token" if by_token else "key",
+            admitted_by=guest.admitted_by if isinstance(guest, Guest) else "key",
             session_id=f"sess_{secrets.token_hex(12)}",
             resume_token=secrets.token_urlsafe(32),
             session_s=min(limit_s, session_s or limit_s),

@@ -41,8 +41,8 @@ class Guest(Struct, frozen=True):
     """How many calls they may have at once."""
     media_pass: MediaPass | None = None
     """What their one-time token stands for."""
-    admitted_by: Literal["key", "token"] = "key"
-    """Whether a client has shown a key or a token that was minted with one."""
+    admitted_by: Literal["key", "token", "machine"] = "key"
+    """Whether a client has shown a key, a token that was minted, or only that it is on this machine."""
     session_s: float | None = None
     """Longest call that their token allows."""
     claims: Mapping[str, str] = {}
@@ -165,7 +165,7 @@ class Door:
             if reason := self._from_elsewhere(request):
                 return self.turn_down(request, Refusal("not_local", reason))
             self.manners.vouch(request)
-            return Guest("this machine")
+            return Guest("this machine", admitted_by="machine")
         given = _shown_key(request)
         owner = self._keys.owner(given)
         if owner is None:

@@ -149,7 +149,7 @@ class MediaSockets:
             callee=media_pass.callee if media_pass else "",
             carrier_call_id=media_pass.carrier_call_id if media_pass else "",
             parameters=media_pass.parameters if media_pass else {},
-            admitted_by="token" if by_token else "key",
+            admitted_by=guest.admitted_by if adapter.proof == "key" else "carrier",
             session_s=guest.session_s or Upgrade.session_s,
             clock=time.time,
         )

@@ -196,6 +196,27 @@ async def test_without_keys_this_machine_mints() -> None:
             assert answer.status == 403
 
 
+@pytest.mark.parametrize("adapter", ["browser", "pcm"])
+@pytest.mark.parametrize("shown", ["key", "token", "machine"])
+async def test_a_call_knows_what_its_client_was_let_in_for(adapter: str, shown: str) -> None:
+    """A key, a token, or where there are no keys that it is on this machine: the trail must not tell of a key then."""
+    async with api_house(**({} if shown == "machine" else {"access": KEYS})) as house:
+        query = f"?token={await token_of(house)}" if shown == "token" else ""
+        headers = AS_BACKEND if shown == "key" else {}
+        async with house.client(f"/v1/ws/{adapter}{query}", **headers) as client:
+            if adapter == "browser":
+                await client.begin()
+            else:
+                await client.socket.send_bytes(bytes(640))
+            await until(
+                lambda: [call for call in house.registry.listing() if call.runner and call.runner.info]
+            )
+            (call,) = house.registry.listing()
+            assert call.runner is not None
+            assert call.runner.info is not None
+            assert (call.booking.admitted_by, call.runner.info.admitted_by) == (shown, shown)
+
+
 async def test_a_token_opens_raw_pcm_once() -> None:
     """A raw PCM client is let in with a minted token, whose holder is not believed who calls, and only once."""
     async with api_house(access=KEYS) as house:
