@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gateway.observers.transcript import TranscriptLine, transcript_of
+from gateway.observers.transcript import UNKNOWN, TranscriptLine, transcript_of
 from gateway.observers.turns import ToolUse, Turn
 
 WIDTH: Final = 100
@@ -129,7 +129,10 @@ def heard_of_sent(turn: Turn) -> str:
 
 def _words(line: TranscriptLine, *, color: bool) -> Text:
     speaker, style = _SPEAKERS[line.speaker]
-    text = Text.assemble((f"{speaker}: ", style if color else ""), line.heard.strip())
+    text = Text.assemble((f"{speaker}: ", style if color else ""))
+    if not line.known:
+        return text.append(f"{line.text.strip()} ({UNKNOWN})")
+    text.append(line.heard.strip())
     if unheard := line.unheard.strip():
         text.append(" " if line.heard.strip() else "")
         text.append(unheard if color else f"[{unheard}]", "strike dim" if color else "")

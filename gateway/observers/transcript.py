@@ -19,6 +19,8 @@ from gateway.terms import CallTerms
 
 STRUCK: Final = "\x1b[9;2m{}\x1b[0m"
 """Struck through and faint, for terminals."""
+UNKNOWN: Final = "how much was heard is not known"
+"""Said of a reply whose sound went out and whose playback was never settled."""
 BRACKETS: Final = "[{}]"
 """For everything else."""
 
@@ -44,16 +46,19 @@ class TranscriptLine(Struct, frozen=True):
     """Whether the place of the cut in the words is an estimate, for want of word times."""
     confirmed: bool = False
     """Whether the carrier's marks said what was heard; else it is estimated by pace."""
+    known: bool = True
+    """Whether it is known what the caller heard: not of a reply at whose sound the process or its journal ends."""
     source: Literal["final", "partial", "deltas", "keys", "clip"] = "final"
     """The agent's final text, a text that was never called final, words joined by us, keys, a house sound."""
 
     def render(self, *, color: bool = False) -> str:
         """One line for people; unheard words are struck through, or in brackets without colour."""
-        text = self.heard.strip()
-        if unheard := self.unheard.strip():
+        text = self.heard.strip() if self.known else self.text.strip()
+        if self.known and (unheard := self.unheard.strip()):
             text = f"{text} {(STRUCK if color else BRACKETS).format(unheard)}".lstrip()
         speaker = {"user": "caller", "agent": "agent", "house": "house"}[self.speaker]
         notes = ["cut estimated"] if self.estimated else []
+        notes += [] if self.known else [UNKNOWN]
         notes += (
             ["playback estimated"] if self.speaker != "user" and self.heard and not self.confirmed else []
         )
@@ -176,6 +181,7 @@ def _answered(reply: Reply) -> TranscriptLine:
         interrupted=reply.interrupted,
         estimated=reply.estimated,
         confirmed=reply.confirmed,
+        known=reply.settled or reply.audible_sent_at is None,
         source="final" if reply.source == "final" else "deltas",
     )
 

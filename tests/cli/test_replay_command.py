@@ -41,8 +41,9 @@ def changed(monkeypatch: pytest.MonkeyPatch) -> None:
     change_constant(monkeypatch, "KEY_PAUSE_S", 1.5)
 
 
-def test_a_call_that_is_the_same_is_shown_turn_by_turn(run: Run) -> None:
-    """Each turn with its words and its measures; exit code 0."""
+def test_a_call_that_is_the_same_is_shown_turn_by_turn(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each turn with its words and its measures, within the columns there are; exit code 0."""
+    monkeypatch.setenv("COLUMNS", "100")
     code, out, err = run(DEMO)
     assert (code, err) == (0, "")
     assert "route recorded, agents rover, keys; recorded by Talkpath" in out

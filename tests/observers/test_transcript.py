@@ -1,5 +1,6 @@
 from gateway.audio import MULAW_8K
-from gateway.commands import AnyCommand, Clear, Entry, Remember, ReplyHeard
+from gateway.cli.turn_table import who_said_what
+from gateway.commands import AnyCommand, Clear, Entry, Play, Remember, ReplyHeard
 from gateway.events import (
     AgentSaid,
     AnyEvent,
@@ -76,6 +77,24 @@ def test_lines_for_people_show_the_unheard_words_with_and_without_colour() -> No
     lines = read(Transcript(), INTERRUPTED)
     assert render_transcript(lines) == "agent: We open [at nine.]\ncaller: Stop!"
     assert "\x1b[9;2mat nine.\x1b[0m" in lines[0].render(color=True)
+
+
+def test_what_was_heard_is_not_made_up_where_nobody_has_told() -> None:
+    """A reply that sounded when the process or the journal ended is not said to be unheard."""
+    loud = ReplyAudio("r1", b"\x00" * 160, -10.0)
+    items: list[AnyEvent | AnyCommand] = [
+        CallStarted(INFO),
+        ReplyStarted("r1"),
+        delta("We are open"),
+        loud,
+        Play("r1", b"\x00" * 160),
+    ]
+    [line] = lines = read(Transcript(), items)
+    assert not line.known
+    assert line.render() == line.render(color=True) == "agent: We are open (how much was heard is not known)"
+    fold = Transcript()
+    read(fold, items)
+    assert str(who_said_what(fold.turns[0])) == render_transcript(lines)
 
 
 def test_a_cut_without_word_times_says_that_it_is_estimated() -> None:
