@@ -17,7 +17,6 @@ from gateway.commands import (
     AnyCommand,
     AskReply,
     CallEnded,
-    Clear,
     CloseAgent,
     Configure,
     Forward,
@@ -45,6 +44,7 @@ from gateway.events import (
 )
 from gateway.runtime.agent_side import ENDED_S, AgentSide
 from gateway.runtime.alarm import Alarm
+from gateway.runtime.apology import apologise
 from gateway.runtime.clips import BUILT_IN_CLIPS, cut, load_clip, load_clips
 from gateway.runtime.control import ask_carrier
 from gateway.runtime.egress import Reach, on_errand
@@ -378,13 +378,7 @@ class CallRunner:
         self._spawn(self._sides, leg.write)  # the bug may have ended the one before
         clip = self._clips.get("apology", b"")
         if self.info and clip and leg.is_open:
-            audio = self.info.audio
-            clip = clip[: audio.frame_bytes(self._settings.limits.goodbye_s * 1000)]
-            size = audio.frame_bytes(20)
-            leg.post(Clear())
-            for at in range(0, len(clip), size):
-                leg.post(Play("clip:apology", clip[at : at + size]))
-            await asyncio.sleep(audio.ms(len(clip)) / 1000)
+            await apologise(leg, clip, self.info.audio, self._settings.limits.goodbye_s)
         await leg.close(1011, "something went wrong on our side")
 
     def _close_journal(self, reason: str) -> None:

@@ -112,6 +112,22 @@ async def test_bug_in_the_callers_codec(bug: str) -> None:
 
 
 @virtual
+async def test_the_apology_is_sent_as_it_is_heard() -> None:
+    """Like any other sound it runs only a little ahead of the ear, and the call ends when all of it was heard."""
+    codec = BuggyCodec(pcm_codec(QUERY), "")
+    async with talking(Street(), codec) as call:
+        codec._bug = "decode"
+        began = asyncio.get_running_loop().time()
+        call.wire.give(FRAME)
+        await passing(0.3)
+        assert 300 <= PCM_24K.ms(len(call.wire.sound())) <= 600
+        await asyncio.wait({call.life})
+        took_s = asyncio.get_running_loop().time() - began
+        assert took_s >= PCM_24K.ms(len(call.wire.sound())) / 1000 - 0.01
+        assert isinstance(only_fault(call), ZeroDivisionError)
+
+
+@virtual
 async def test_bug_in_one_message_to_the_caller() -> None:
     """A bug that ends the writing to the caller does not keep the apology from being written."""
     codec = BuggyCodec(pcm_codec(QUERY), "")
