@@ -4,7 +4,6 @@ Owns the bounds, and what a session that takes over must be told again: configur
 call, a wish for a reply is said once, and so is what passes through here without being understood.
 """
 
-from collections import deque
 from typing import Final
 
 from gateway.commands import AskReply, Configure, Forward
@@ -24,7 +23,7 @@ class Wishes:
 
     def __init__(self) -> None:
         self._wishes: list[str] = []
-        self._forwarded: deque[str] = deque()
+        self._forwarded: list[str] = []
         self._configurations: list[Configure] = []
         self._told = 0
 
@@ -38,7 +37,7 @@ class Wishes:
             return
         self._forwarded.append(message)
         while len(self._forwarded) > MOST_FORWARDED or sum(map(len, self._forwarded)) > FORWARDED_CHARACTERS:
-            self._forwarded.popleft()
+            del self._forwarded[0]
 
     def configure(self, wish: Configure, *, told: bool) -> None:
         """The session shall be so from here on; ``told`` when the session in force knows already."""

@@ -1,6 +1,6 @@
-"""A bell that wakes one task: what `asyncio.Event` is for many, at a third of the price.
+"""A bell that wakes one task: what `asyncio.Event` is for many, at a third of the price and without its queue.
 
-Every frame of a call rings two of them.
+A call has several of them, and rings two wherever a frame cannot be taken where it comes.
 """
 
 import asyncio

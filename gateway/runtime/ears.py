@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import aiohttp
 
+from gateway.runtime.bell import Bell
 from gateway.runtime.share import MESSAGE_BYTES, Share
 from gateway.runtime.text_bounds import MOST_VALUES, marks_in
 
@@ -31,7 +32,7 @@ class Ears:
         self._queue = queue
         self._share = share
         self._loop = asyncio.get_running_loop()
-        self._hurry = asyncio.Event()
+        self._hurry = Bell()
         self._waiter: asyncio.Future[None] | None = None
         self._must_rest = False
         self.offer: Hear | None = None
@@ -118,7 +119,7 @@ class Ears:
 
     def hurry(self) -> None:
         """End a pause: the connection is being closed, and who reads it must learn that."""
-        self._hurry.set()
+        self._hurry.ring()
 
     async def _rest(self, pause_s: float) -> None:
         if not pause_s:
@@ -127,7 +128,6 @@ class Ears:
         try:
             async with asyncio.timeout(pause_s):
                 await self._hurry.wait()
-            self._hurry.clear()
         except TimeoutError:
             pass
 

@@ -58,7 +58,7 @@ class WireLeg:
         self._loop = asyncio.get_running_loop()
         # Reading
         self._read: deque[AnyEvent] = deque(_ask_codec(codec, "opening"))
-        self._pieces: deque[Event] = deque()  # what is left of a long message
+        self._pieces: list[Event] = []  # what is left of a long message
         self._first_by: float | None = None
         self._heard = self._bounds.first_message_s is None
         self._over = False
@@ -121,7 +121,7 @@ class WireLeg:
                 await asyncio.sleep(pause_s)
             elif self._pieces:
                 await asyncio.sleep(0)  # a long message is more than a moment's work: others come in between
-                self._read.extend(self._events_of(self._pieces.popleft()))
+                self._read.extend(self._events_of(self._pieces.pop(0)))
             elif self._over:
                 raise StopAsyncIteration
             else:

@@ -5,7 +5,6 @@ Owns what each library calls the same thing. Knows no dialect and no bounds; tho
 
 import contextlib
 import math
-from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import Any, Final, Protocol
 
@@ -71,7 +70,7 @@ class WebSocketWire:
     ) -> None:
         self._socket = socket
         self._slices = slices
-        self._again: deque[str | bytes] = deque()
+        self._again: list[str | bytes] = []
         self.ears = Ears(socket._reader, share)  # noqa: SLF001 - it offers no way to read slowly
         socket._reader = self.ears  # type: ignore[assignment]  # noqa: SLF001 - as above
         if slices is not None:
@@ -113,7 +112,7 @@ class WebSocketWire:
     async def receive(self) -> str | bytes | None:
         """Wait for a message; None once the connection is gone."""
         if self._again:
-            return self._again.popleft()
+            return self._again.pop(0)
         try:
             message = await self._socket.receive()
         except (
