@@ -21,7 +21,7 @@ from gateway.errors import ConfigError
 from gateway.events import CallInfo, CallStarted
 from gateway.hookspecs import hookimpl
 from gateway.observers.audit_chain import STOPPED
-from gateway.observers.audit_file import AuditFile, log
+from gateway.observers.audit_file import AuditFile, log, look_at_end
 from gateway.observers.journal import WritingThread, versions
 from gateway.redaction import REDACTION, mask_number
 from gateway.settings import Secret, Settings
@@ -33,6 +33,7 @@ CLOSE_S: Final = 5.0
 """How long the end of the process waits for the disk."""
 LONGEST: Final = 300
 """Longest text in a line."""
+NO_TRAIL: Final = "look at it with `talkpath audit verify`, then move it away to begin a new one"
 UNSTOPPED: Final = (
     "the process before was killed or its machine failed, and `talkpath audit verify` names its calls"
 )
@@ -127,9 +128,7 @@ class AuditTrail:
                 f"audit.path: {path} cannot be written ({error.strerror}); name another file"
             ) from error
         except ValueError as error:
-            raise ConfigError(
-                f"audit.path: {path}: {error}; look at it with `talkpath audit verify`, then move it away to begin a new one"
-            ) from error
+            raise ConfigError(f"audit.path: {path}: {error}; {NO_TRAIL}") from error
         if not self._file.was_stopped:
             log.warning("trail.unstopped path=%s n=%d; %s", path, self._file.head.n, UNSTOPPED)
         sections, before = digests(settings), self._file.sections
@@ -225,6 +224,12 @@ def register_observers(settings: Settings) -> list[ObserverKind]:
     path = Path(audit.path)
     if path.is_dir():
         raise ConfigError(f"audit.path: {path} is a folder; name a file in it")
+    try:
+        look_at_end(path)
+    except OSError:
+        pass  # whoever checks may not be who serves; that one is told when it opens the trail
+    except ValueError as error:
+        raise ConfigError(f"audit.path: {path}: {error}; {NO_TRAIL}") from error
     key = audit.key[0].reveal().encode() if audit.key else b""
     file = AuditFile(
         path, key=key, sync_s=audit.sync_s, max_bytes=audit.max_bytes, keep_files=audit.keep_files

@@ -32,6 +32,8 @@ BATCH: Final = 500
 """Lines that are written in one piece."""
 MOST_WAITING: Final = 10_000
 """Lines that may wait for the disk; further ones are counted and dropped."""
+LOOK_BYTES: Final = 1 << 20
+"""How much of the end of a trail is looked at before it is opened; lines are a few kilobytes long."""
 HEAD_EVERY_S: Final = 3600.0
 """How often the log is told where the trail ends, so that a tail cut off later can be found."""
 
@@ -266,6 +268,21 @@ class AuditFile:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def look_at_end(path: Path) -> None:
+    """See whether a trail could be gone on with, without touching it; where there is no file it can.
+
+    Raises:
+        OSError: when it cannot be read.
+        ValueError: when it is something else, or was damaged.
+    """
+    if path.exists():
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - LOOK_BYTES))
+            end = file.read(LOOK_BYTES)
+        if b"\n" in end:  # else it is a piece of the very first line
+            last_line(end)
 
 
 def older_files(path: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from gateway import cli
 from gateway.audio import PCM_16K
 from gateway.cli.usage import LATER, listed
+from gateway.observers.audit_file import AuditFile
 from gateway.simulate import CallResult
 from gateway.simulate.address import gateway_address, socket_address
 from gateway.simulate.measure import ALERT_P99_MS, RELIABLE_P99_MS
@@ -300,17 +301,20 @@ def test_public_and_admin_port_must_differ(
     assert err.startswith(f"talkpath serve: the public and the admin port are both {port}; choose another")
 
 
-def test_a_trail_that_is_none_is_told_by_whoever_refuses_it(
+def test_a_trail_of_another_process_is_told_by_whoever_refuses_it(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is found only when the gateway opens its files names the command too, like everything found before."""
-    (tmp_path / "no-trail").write_text("hello\n")
-    (tmp_path / "gateway.yaml").write_text("server: {port: 0, admin_port: 0}\naudit: {path: no-trail}\n")
+    (tmp_path / "gateway.yaml").write_text("server: {port: 0, admin_port: 0}\naudit: {path: trail}\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TALKPATH_CONFIG", raising=False)
+    other = AuditFile(tmp_path / "trail")
+    other.open()
     code, out, err = typed("serve", capsys)
+    other.close()
     assert (code, out) == (2, "")
     assert err.startswith("talkpath serve: audit.path: ")
+    assert "is written by another process" in err
     assert err.count("\n") == 1
 
 

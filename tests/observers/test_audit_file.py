@@ -325,12 +325,12 @@ async def test_what_cannot_be_a_trail_is_a_problem_of_the_configuration(tmp_path
     """A folder, a file in use, one of somebody else, one that may not be written: each in a sentence, at the start."""
     with pytest.raises(ConfigError, match="is a folder"):
         register_observers(settings_with(tmp_path))
-    (tmp_path / "notes").write_text("mine\n")
     (tmp_path / "file").write_text("")
     taken = opened(tmp_path / "taken")
     places = {"notes": "move it away", "taken": "by another process", "file/below": "cannot be written"}
-    for name, sentence in places.items():
-        (kind,) = register_observers(settings_with(tmp_path / name))
+    kinds = [register_observers(settings_with(tmp_path / name))[0] for name in places]
+    (tmp_path / "notes").write_text("mine\n")  # since the configuration was read
+    for kind, sentence in zip(kinds, places.values(), strict=True):
         assert kind.lifetime is not None
         with pytest.raises(ConfigError, match=sentence):
             async with kind.lifetime():
@@ -393,3 +393,21 @@ def test_a_trail_whose_files_were_put_aside_knows_how_it_ended(tmp_path: Path) -
         again = opened(path)
         assert again.was_stopped is (kind == "stopped")
         again.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "is_trail"), [("hello\n", False), ('{"n":1}\n{"n":2}\n', False), ("", True), ('{"n":1', True)]
+)
+def test_what_is_no_trail_is_found_before_anything_is_opened(
+    text: str, is_trail: bool, tmp_path: Path
+) -> None:
+    """`talkpath check` says of such a file what `serve` would, and touches nothing; a piece of a first line will do."""
+    path = tmp_path / "audit.jsonl"
+    path.write_text(text)
+    if is_trail:
+        assert len(register_observers(settings_with(path))) == 1
+    else:
+        with pytest.raises(ConfigError, match="its last line is none of an audit trail; look at it with"):
+            register_observers(settings_with(path))
+    assert path.read_text() == text
+    assert [one.name for one in tmp_path.iterdir()] == ["audit.jsonl"]
