@@ -11,13 +11,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final
 
-from counting_agent import READY_S, Persona, Stage, counting_agents
+from counting_agent import READY_S, counting_agents
 from cuts import PIECE_S, TOOL_S, Counter
 from fault_proxy import Carried, Direction, Fault, FaultProxy, Kind
 from lateness import Lateness, watched_clock
 from live_gateway import TOKEN, LiveGateway, Story, live_gateway
 from msgspec import Struct
 from numbered import WORD_MS, Voice
+from persona import Persona, Stage
 from together import Outcomes, run_together
 
 from gateway.simulate import CallResult, CallScript, TwilioCaller, Utterance

@@ -13,12 +13,13 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any, Final
 
-from counting_agent import READY_S, Persona, Stage, counting_agents
+from counting_agent import READY_S, counting_agents
 from fault_proxy import Direction, Fault, FaultProxy, Kind
 from lateness import Lateness, watched_clock
 from live_gateway import TOKEN, LiveGateway, Story, live_gateway
 from msgspec import Struct
 from numbered import SENTENCE_MS, Voice
+from persona import Persona, Stage
 from together import Outcomes, run_together
 
 from gateway.hookspecs import hookimpl
