@@ -41,6 +41,10 @@ class Screen:
                 self._out.print(f"[dim]connected: session {event.get('session_id', '')}[/]")
             case "talk.lost":
                 self._out.print("[yellow]the connection dropped; coming back…[/]")
+            case "talk.left":
+                lines = {0: "", 1: "; 1 line was not said"}
+                unsaid = lines.get(event["unsaid"], f"; {event['unsaid']} lines were not said")
+                self._out.print(f"[dim]the other side ended the session{unsaid}[/]")
             case "talk.sound":
                 self._time_first_sound(event)
             case "input.speech.stopped":

@@ -250,6 +250,8 @@ class Talk:
                 self._ear.flush()
             case "session.ended":
                 self._over = True
+                if not self._ending.is_set():
+                    self._note({"type": "talk.left", "unsaid": len(self._typed)})
             case "session.error" | "error" if event.get("code") in FINAL_CODES or not self._session_id:
                 raise Unable(f"the server refused: {event.get('message') or event.get('code')}")
         self._note(event)

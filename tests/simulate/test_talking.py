@@ -7,7 +7,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
+from gateway.cli.printing import Output
+from gateway.cli.talk import Screen
 from gateway.simulate.provider import Provider
 from gateway.simulate.talking import SILENCE, Talk, Unable
 
@@ -122,3 +125,36 @@ async def test_nobody_there() -> None:
     """An address where nobody answers is told in a sentence."""
     with pytest.raises(Unable, match="nobody answers"):
         await Person("ws://127.0.0.1:9").talk.run()
+
+
+@pytest.mark.parametrize("lines", [0, 1, 2])
+async def test_a_session_that_the_other_side_ends_is_told(
+    lines: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever typed learns that it is over, and how many lines nobody will answer."""
+
+    async def attend(connection: ServerConnection) -> None:
+        await connection.recv()
+        for event in (
+            '"session.ready","session_id":"s1"',
+            '"reply.started","reply_id":"r1"',
+            '"session.ended"',
+        ):
+            await connection.send(f'{{"type":{event}}}')
+
+    screen = Screen(Output(soft_wrap=True), None, echoes=True)
+    async with serve(attend, "127.0.0.1", 0, compression=None) as server, asyncio.timeout(10):
+        port = next(iter(server.sockets)).getsockname()[1]
+        talk = Talk(
+            f"ws://127.0.0.1:{port}/v1/ws",
+            credential="",
+            mouth=lambda: SILENCE,
+            ear=Listener(),
+            tell=screen.show,
+            in_turns=True,
+        )
+        for _ in range(lines):
+            talk.type("hello")
+        await talk.run()
+    told = {0: "", 1: "; 1 line was not said", 2: "; 2 lines were not said"}[lines]
+    assert capsys.readouterr().out.splitlines()[-1] == f"the other side ended the session{told}"
