@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any, Final, Self
+from weakref import WeakValueDictionary
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -39,6 +40,8 @@ HOSTS_TOLD: Final = 10
 """Most refused hosts of which the log tells, per errand."""
 NAMES_S: Final = 60.0
 """How long the answer of a name service is believed."""
+UNKNOWN_S: Final = 1.0
+"""How long it is believed that a name service has no answer, so that calls which ask together do not ask in turn."""
 NAMES: Final = 1000
 """Most answers that are kept."""
 
@@ -220,7 +223,8 @@ class _Resolver(AbstractResolver):
     """Asks for the addresses of the errand's host, and of no other."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, int], tuple[float, list[str]]] = {}
+        self._known: dict[tuple[str, int], tuple[float, list[str] | OSError]] = {}
+        self._asking: WeakValueDictionary[tuple[str, int], asyncio.Lock] = WeakValueDictionary()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -243,19 +247,44 @@ class _Resolver(AbstractResolver):
         ]
 
     async def _ask(self, host: str, family: int) -> list[str]:
-        loop = asyncio.get_running_loop()
-        until, addresses = self._known.get((host, family), (0.0, []))
-        if loop.time() < until:
+        """Give what is known of a host, else ask once for however many want to know at the same time."""
+        asked = (host, family)
+        if (addresses := self._recall(asked)) is not None:
             return addresses
-        answers = await loop.getaddrinfo(host, None, family=family, type=socket.SOCK_STREAM)
-        addresses = list(dict.fromkeys(str(answer[4][0]) for answer in answers))
+        asking = self._asking.setdefault(asked, asyncio.Lock())
+        async with asking:
+            if (addresses := self._recall(asked)) is not None:
+                return addresses
+            try:
+                addresses = await _look_up(host, family)
+            except OSError as error:
+                self._keep(asked, error, UNKNOWN_S)
+                raise
+            self._keep(asked, addresses, NAMES_S)
+            return addresses
+
+    def _recall(self, asked: tuple[str, int]) -> list[str] | None:
+        """The answer of a while ago; None where there is none that is still believed."""
+        until, answer = self._known.get(asked, (0.0, []))
+        if asyncio.get_running_loop().time() >= until:
+            return None
+        if isinstance(answer, OSError):
+            raise type(answer)(*answer.args)  # one of its own for each, with its own way through the code
+        return answer
+
+    def _keep(self, asked: tuple[str, int], answer: list[str] | OSError, for_s: float) -> None:
         if len(self._known) >= NAMES:
             del self._known[next(iter(self._known))]
-        self._known[host, family] = (loop.time() + NAMES_S, addresses)
-        return addresses
+        self._known[asked] = (asyncio.get_running_loop().time() + for_s, answer)
 
     async def close(self) -> None:
         self._known.clear()
+
+
+async def _look_up(host: str, family: int) -> list[str]:
+    loop = asyncio.get_running_loop()
+    answers = await loop.getaddrinfo(host, None, family=family, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(answer[4][0]) for answer in answers))
 
 
 def _socket_for(info: tuple[Any, ...]) -> socket.socket:

@@ -16,6 +16,7 @@ from gateway.audio import PCM_24K
 from gateway.commands import OpenAgent
 from gateway.contracts import AgentCall, Dial, Route, SessionMemory
 from gateway.events import AgentLost, AgentRefused, CallInfo, HostContacted
+from gateway.runtime import egress as egress_module
 from gateway.runtime.agent_side import AgentSide
 from gateway.runtime.book import Book, book_of
 from gateway.runtime.egress import CONTACTS, Egress, Errand, NotListedError, Reach, on_errand
@@ -116,6 +117,74 @@ async def test_nothing_is_dialled_without_an_errand() -> None:
         with pytest.raises(aiohttp.ClientError):
             await egress._open_client().get(f"http://localhost:{there.port}/")
         assert there.dialled == 0
+
+
+class NameService:
+    """Stands in the place of the machine's, and answers when it is let."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked = 0
+        self.open = asyncio.Event()
+        self.answer: str | OSError = "127.0.0.1"
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", self._look_up)
+
+    async def _look_up(self, *_: Any, **__: Any) -> list[Any]:
+        self.asked += 1
+        await self.open.wait()
+        if isinstance(self.answer, OSError):
+            raise self.answer
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (self.answer, 0))]
+
+
+async def reached(egress: Egress, port: int) -> bool:
+    """Whether one call gets through to the host."""
+    try:
+        url = f"http://{HOST}:{port}/"
+        async with egress.request(Errand(book(f"http://{HOST}:{port}"), "agent"), "GET", url):
+            return True
+    except aiohttp.ClientError:
+        return False
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_calls_that_start_together_ask_for_a_name_once(
+    known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many want to know the same host at the same moment, one question is asked, and all learn what came of it."""
+    names = NameService(monkeypatch)
+    names.answer = names.answer if known else socket.gaierror(socket.EAI_NONAME, "no such name")
+    async with listening("127.0.0.1") as here, Egress() as egress, asyncio.TaskGroup() as group:
+        calls = [group.create_task(reached(egress, here.port)) for _ in range(50)]
+        await until(lambda: names.asked > 0)
+        names.open.set()
+        assert [await call for call in calls] == [known] * 50
+    assert names.asked == 1
+
+
+async def test_one_that_gives_up_takes_no_answer_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call that asks for all may end before the answer: another one asks then, and the rest wait for that."""
+    names = NameService(monkeypatch)
+    async with listening("127.0.0.1") as here, Egress() as egress, asyncio.TaskGroup() as group:
+        first, *others = [group.create_task(reached(egress, here.port)) for _ in range(5)]
+        await until(lambda: names.asked == 1)
+        first.cancel()
+        await until(lambda: names.asked == 2)
+        names.open.set()
+        assert [await call for call in others] == [True] * 4
+    assert first.cancelled()
+    assert names.asked == 2
+
+
+async def test_a_name_that_was_unknown_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That there was no answer is believed for a moment only: the name service may be back for the next try."""
+    monkeypatch.setattr(egress_module, "UNKNOWN_S", 0.0)
+    names = NameService(monkeypatch)
+    names.open.set()
+    names.answer = socket.gaierror(socket.EAI_AGAIN, "come again")
+    async with listening("127.0.0.1") as here, Egress() as egress:
+        assert not await reached(egress, here.port)
+        names.answer = "127.0.0.1"
+        assert await reached(egress, here.port)
 
 
 async def test_a_redirect_is_not_followed() -> None:
