@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -99,10 +100,33 @@ async def test_a_dropped_socket_is_resumed() -> None:
     """When the socket drops the session goes on over another one, with the same id."""
     async with conversation("drop-after=1") as person:
         await person.sees("talk.lost")
+        assert person.ear.flushed == 1
         await person.sees("session.ready", times=2)
         ids = [event["session_id"] for event in person.events if event["type"] == "session.ready"]
         assert ids[0] == ids[1]
         person.talk.end()
+
+
+async def test_an_agent_that_was_interrupted_is_not_played_on() -> None:
+    """What waits for the loudspeaker is dropped when a reply was cut off, and kept when it ended by itself."""
+
+    async def interrupted(socket: ServerConnection) -> None:
+        await socket.recv()
+        for message in (
+            {"type": "session.ready", "session_id": "s"},
+            {"type": "reply.done", "reply_id": "r1", "status": "completed"},
+            {"type": "reply.done", "reply_id": "r2", "status": "interrupted"},
+            {"type": "session.ended"},
+        ):
+            await socket.send(json.dumps(message))
+
+    async with serve(interrupted, "127.0.0.1", 0) as server:
+        host, port = next(iter(server.sockets)).getsockname()[:2]
+        person = Person(f"ws://{host}:{port}")
+        await asyncio.wait_for(person.talk.run(), 30)
+    ends = [event.get("status") for event in person.events if event["type"] == "reply.done"]
+    assert ends == ["completed", "interrupted"]
+    assert person.ear.flushed == 1
 
 
 async def test_a_session_that_cannot_be_resumed_is_the_end() -> None:
