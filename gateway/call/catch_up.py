@@ -27,7 +27,7 @@ ONSET_S: Final = 1.0
 UNNOTICED_S: Final = 1.5
 """How much of a voice without any sign of the agent a new session is told: more would be noise."""
 MOST_PASSED: Final = 600
-"""Blocks that are remembered: half a minute of them, when pieces have 10 ms."""
+"""Blocks that are remembered: a minute of them, when pieces have 10 ms."""
 BLOCK: Final = 10
 """Pieces that are remembered as one: apart they would take twice the memory."""
 LEAD_IN_MS: Final = 200.0

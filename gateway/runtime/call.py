@@ -140,10 +140,6 @@ class CallRunner:
             self._alarm.switch_off()
             self._close_journal(reason)
 
-    async def wait_ended(self) -> None:
-        """Wait for the end of the call."""
-        await self._ended.wait()
-
     async def serve(self, leg: WireLeg) -> None:
         """Attach a caller's leg, the first one or one that comes back.
 
