@@ -1,14 +1,18 @@
 """Calls in which every byte is known beforehand, on both sides."""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Literal
+from unittest.mock import patch
 
 import numpy as np
+import trustme
 from live_gateway import TOKEN, live_gateway
 from msgspec import Struct
+from network import Network
 from sounds import noise
 from together import Outcomes, run_together
 
@@ -16,7 +20,8 @@ from gateway.simulate import CallerFaults, CallResult, CallScript, Utterance, ca
 from gateway.simulate.provider import Provider, Record
 
 TWILIO, TWILIO_BURST, ODD_SIZES, PCM_24K = "twilio", "twilio-burst", "odd-sizes", "pcm-24k"
-LINES = (TWILIO, TWILIO_BURST, ODD_SIZES, PCM_24K)
+TWILIO_TLS, TWILIO_TLS_BURST = "twilio-tls", "twilio-tls-burst"
+LINES = (TWILIO, TWILIO_BURST, ODD_SIZES, PCM_24K, TWILIO_TLS, TWILIO_TLS_BURST)
 LEAD_IN_S = 0.2
 TAIL_S = 1.0
 PIECE_S = 2.0
@@ -42,6 +47,17 @@ class Exact(Struct, frozen=True):
     """What the agent said."""
 
 
+def believed_here(stack: AsyncExitStack) -> ssl.SSLContext:
+    """Certify agents on this machine; for now, this process believes nobody else."""
+    authority = trustme.CA()
+    believes = ssl.create_default_context()
+    authority.configure_trust(believes)
+    stack.enter_context(patch("aiohttp.connector._SSL_CONTEXT_VERIFIED", believes))
+    shows = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(shows)
+    return shows
+
+
 def _voice(seconds: float, seed: int, rate_hz: int = 8000) -> bytes:
     """16-bit noise for the caller to say."""
     samples = np.random.default_rng(seed).integers(-12_000, 12_000, int(seconds * rate_hz), np.int16)
@@ -53,15 +69,20 @@ async def exact_calls(seconds: float, lines: tuple[str, ...] = LINES) -> Outcome
     async with AsyncExitStack() as stack:
         said: dict[str, bytes] = {}
         providers: dict[str, Provider] = {}
+        urls: dict[str, str] = {}
+        tls = believed_here(stack)
         for number, line in enumerate(lines):
-            profile: Literal["realtime", "burst"] = "burst" if line == TWILIO_BURST else "realtime"
+            profile: Literal["realtime", "burst"] = "burst" if line.endswith("burst") else "realtime"
             sound = _voice(seconds, number, 24_000) if line == PCM_24K else noise(seconds, number)
             said[line] = sound
             providers[line] = await stack.enter_async_context(
                 Provider(profile=profile, faults=["deaf"], reply_audio=sound)
             )
+            urls[line] = providers[line].url
+            if line in (TWILIO_TLS, TWILIO_TLS_BURST):
+                urls[line] = (await stack.enter_async_context(Network(urls[line], tls))).url
         configuration = CONFIGURATION.format(
-            regions=", ".join(f'{line}: {{voice_agent: "{one.url}"}}' for line, one in providers.items()),
+            regions=", ".join(f'{line}: {{voice_agent: "{url}"}}' for line, url in urls.items()),
             agents="\n".join(
                 f"  {line}: {{kind: voice_agent, sessions_per_minute: 100000, region: {line}, api_key: none, session: {{greeting: Hello}}}}"
                 for line in lines

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self
@@ -9,10 +10,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 
 class Network:
-    """Carries bytes both ways until it is cut."""
+    """Carries bytes both ways until it is cut; with ``tls`` it is spoken to over TLS, as agents are in the world."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
         self._target = urlsplit(url)
+        self._tls = tls
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self.carried = 0
@@ -23,7 +25,8 @@ class Network:
         """Where to dial to get through."""
         assert self._server is not None
         host, port = self._server.sockets[0].getsockname()[:2]
-        return urlunsplit(self._target._replace(netloc=f"{host}:{port}"))
+        scheme = "wss" if self._tls else self._target.scheme
+        return urlunsplit(self._target._replace(scheme=scheme, netloc=f"{host}:{port}"))
 
     def cut(self) -> None:
         """Break every connection without a word; new ones get through again."""
@@ -31,7 +34,7 @@ class Network:
             writer.transport.abort()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0, ssl=self._tls)
         return self
 
     async def __aexit__(self, *exception: object) -> None:

@@ -37,7 +37,7 @@ def passes_unchanged(exact: Exact, line: str) -> None:
 
 @pytest.mark.parametrize("line", LINES)
 def test_sound_passes_unchanged(calls: Outcomes[Exact], line: str) -> None:
-    """For twenty seconds both sides speak at once, and each hears the other byte for byte."""
+    """For twenty seconds both sides speak at once, and each hears the other byte for byte; also with TLS to the agent."""
     passes_unchanged(calls[line], line)
 
 
