@@ -10,11 +10,12 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from gateway.commands import Entry, Remember, ReplyHeard
+from gateway.commands import AskReply, Entry, Remember, ReplyHeard
 from gateway.contracts import Observer, ObserverKind
-from gateway.events import AgentSaid, CallInfo, UserSaid
+from gateway.events import AgentSaid, CallerPrompted, CallInfo, UserSaid
 from gateway.observers.turn_fold import TurnFold
 from gateway.observers.turns import Clip, Reply, Turn, Utterance
+from gateway.observers.typed_words import TypedWords
 from gateway.terms import CallTerms
 
 STRUCK: Final = "\x1b[9;2m{}\x1b[0m"
@@ -93,6 +94,7 @@ class Transcript:
         self._tell = tell
         self._told: set[str] = set()
         self._told_items: set[str] = set()
+        self._typed = TypedWords()
         self.wants: tuple[type, ...] = self._fold.wants
 
     def see(self, entry: Entry) -> None:
@@ -105,6 +107,9 @@ class Transcript:
                 if not item_id or item_id not in self._told_items:
                     self._told_items.add(item_id)
                     self._tell(_spoken(Utterance(entry.at, text, True, item_id)))
+            case CallerPrompted() | AskReply() as item:
+                if words := self._typed.of(item):
+                    self._tell(_spoken(Utterance(entry.at, words, final=True)))
             case Remember(fact=ReplyHeard(reply_id=reply_id)):
                 self._tell_reply(self._fold.reply(reply_id))
             case AgentSaid(reply_id=reply_id, final=True):  # after an interruption the text follows the fact

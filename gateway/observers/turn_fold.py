@@ -28,6 +28,7 @@ from gateway.events import (
     CallerAnsweredTool,
     CallerAudio,
     CallerPressed,
+    CallerPrompted,
     CallStarted,
     ReplyAudio,
     ReplyEnded,
@@ -40,6 +41,7 @@ from gateway.events import (
 )
 from gateway.observers.turn_drafts import ReplyDraft, TurnDraft
 from gateway.observers.turns import Clip, Gap, Reply, ToolUse, Turn, Utterance
+from gateway.observers.typed_words import TypedWords
 from gateway.words import ReplyWords
 
 MAX_RECORDS: Final = 20_000
@@ -59,6 +61,7 @@ class TurnFold:
         self._turns: list[TurnDraft] = []
         self._replies: dict[str, ReplyDraft] = {}
         self._items: dict[str, TurnDraft] = {}
+        self._typed = TypedWords()
         self._tools: dict[str, TurnDraft] = {}
         self._last_reply: ReplyDraft | None = None
         self._records = 0
@@ -73,7 +76,8 @@ class TurnFold:
             CallStarted: self._on_call_started,
             CallerAudio: self._on_caller_audio,
             CallerPressed: self._on_pressed,
-            AgentReady: self._on_asked,
+            CallerPrompted: self._on_prompted,
+            AgentReady: self._on_ready,
             AskReply: self._on_asked,
             SpeechStarted: self._on_speech_started,
             SpeechStopped: self._on_speech_stopped,
@@ -168,6 +172,16 @@ class TurnFold:
             turn.keys += event.digits
         turn.committed_at = at
 
+    def _on_prompted(self, item: CallerPrompted | AskReply, at: float) -> None:
+        """Words that were typed are the caller's; any other wish for a reply belongs to the turn in which it is made."""
+        words = self._typed.of(item)
+        if not words:
+            return
+        turn = self._speaking(at)
+        if self._room():
+            turn.utterances.append(Utterance(at, words, final=True))
+        turn.committed_at = at
+
     def _on_speech_started(self, _event: SpeechStarted, at: float) -> None:
         before = self._current(at)
         if before.replies and self._signal is None:
@@ -235,8 +249,12 @@ class TurnFold:
 
     # The agent
 
-    def _on_asked(self, _item: AgentReady | AskReply, at: float) -> None:
+    def _on_ready(self, _event: AgentReady, at: float) -> None:
         self._asked_at = at
+
+    def _on_asked(self, command: AskReply, at: float) -> None:
+        self._asked_at = at
+        self._on_prompted(command, at)
 
     def _reply(self, reply_id: str, at: float) -> ReplyDraft:
         """The reply of that name; one that was never announced begins now."""

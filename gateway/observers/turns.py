@@ -16,16 +16,16 @@ def _ms(begin: float | None, end: float | None) -> float | None:
 
 
 class Utterance(Struct, frozen=True):
-    """Words of the caller as the agent understood them."""
+    """Words of the caller as the agent understood them, or as they were typed."""
 
     at: float
     """First news of it."""
     text: str
     """As last told."""
     final: bool
-    """Whether the agent called it final."""
+    """Whether the agent called it final; typed words always are."""
     item_id: str = ""
-    """The agent's name for it."""
+    """The agent's name for it; empty for typed words."""
 
 
 class ToolUse(Struct, frozen=True):
@@ -156,7 +156,8 @@ class Turn(Struct, frozen=True):
     """When the agent took the caller's turn as finished.
 
     The first of `SpeechStopped`, final `UserSaid` and `ReplyStarted` since the caller last began to speak: their order
-    varies. For a turn without user words, the `AgentReady` or `AskReply` that led to it; for keys, the last of them."""
+    varies. For a turn without user words, the `AgentReady` or `AskReply` that led to it; for keys and for typed lines, the
+    last of them."""
     understood_at: float | None = None
     """Final `UserSaid`, the last."""
     interrupted_at: float | None = None

@@ -2,6 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.audio import MULAW_8K
+from gateway.client_rules import as_typed
 from gateway.commands import (
     AbandonTool,
     AnyCommand,
@@ -20,6 +21,7 @@ from gateway.events import (
     AnyEvent,
     CallerAudio,
     CallerPressed,
+    CallerPrompted,
     CallInfo,
     CallStarted,
     ReplyAudio,
@@ -52,6 +54,9 @@ ITEMS: st.SearchStrategy[Item] = st.one_of(
             STARTED,
             AgentReady("s"),
             AskReply(""),
+            CallerPrompted("Go on."),
+            CallerPrompted(as_typed("Go on.")),
+            AskReply(as_typed("Go on.")),
             SpeechStarted(),
             SpeechStopped(),
             Clear(),
