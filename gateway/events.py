@@ -1,9 +1,8 @@
-"""Every event and command: the vocabulary in which both sides of a call and the house speak.
+"""Every event: the vocabulary in which both sides of a call and the house say what happened.
 
-An event is a fact, named in the past tense; a command is a wish, named in the imperative; a fact of the
-house that is worth keeping is remembered. All are values. Audio is always in the call's own format
-(`CallInfo.audio`): a leg whose wire speaks another one converts. Times are milliseconds in fields ending in
-``_ms``; the moment of an event is not in it but in its `Entry`.
+An event is a fact, named in the past tense, and a value. Audio is always in the call's own format (`CallInfo.audio`):
+a leg whose wire speaks another one converts. Times are milliseconds in fields ending in ``_ms``; the moment of an
+event is not in it but in its `Entry`.
 """
 
 import re
@@ -99,6 +98,13 @@ class CallerReturned(Event, frozen=True):
 
     info: CallInfo
     """As the new connection tells it; the call keeps its first one."""
+
+
+class PulseChanged(Event, frozen=True):
+    """The caller's line went quiet, an answer to our pings being overdue and nothing else coming; or it is heard again."""
+
+    unproven_ms: float
+    """For how long nothing has shown that what is sent arrives, what was sent before having arrived; 0 when it is heard again."""
 
 
 class CallerLeft(Event, frozen=True):
@@ -386,9 +392,9 @@ class TimeReached(Event, frozen=True):
 
 
 AnyEvent = (
-    CallStarted | CallerAudio | CallerPressed | CallerHeard | CallerLost | CallerReturned | CallerLeft
+    CallStarted | CallerAudio | CallerPressed | CallerHeard | CallerLost | CallerReturned | PulseChanged | CallerLeft
     | CallerConfigured | CallerPrompted | CallerAnsweredTool | CallerForwarded | AgentReady | SpeechStarted
-    | SpeechStopped | UserSaid | ReplyStarted | ReplyAudio | AgentSaid | ReplyEnded | ToolCalled
-    | AgentWarned | AgentForwarded | AgentLost | AgentRefused | AgentQueued | ToolFinished | EndingAsked | ReplyAsked
+    | SpeechStopped | UserSaid | ReplyStarted | ReplyAudio | AgentSaid | ReplyEnded | ToolCalled | AgentWarned
+    | AgentForwarded | AgentLost | AgentRefused | AgentQueued | ToolFinished | EndingAsked | ReplyAsked
     | ConfigurationAsked | NoteAsked | ControlAnswered | HostContacted | StopRequested | TimeReached
 )  # fmt: skip

@@ -53,6 +53,7 @@ from gateway.events import (
     ControlAnswered,
     EndingAsked,
     NoteAsked,
+    PulseChanged,
     Remedy,
     ReplyAsked,
     ReplyAudio,
@@ -235,7 +236,8 @@ class World:
             case 5:
                 return [ControlAnswered("transfer", succeeded=bool(choice & 1))]
             case 6:
-                return [StopRequested()] if choice % 16 == 0 else []
+                pulse = PulseChanged(700.0 * (choice % 5))
+                return [StopRequested()] if choice % 16 == 0 else [pulse] if choice % 2 else []
             case _:
                 return [TimeReached()]
 
@@ -292,6 +294,8 @@ class Judge:
 
     def _take(self, event: AnyEvent) -> None:
         match event:
+            case PulseChanged(unproven_ms=unproven_ms) if unproven_ms:
+                self.ear = (0, 0.0)  # what was believed heard may not have arrived
             case CallStarted():
                 self.caller_up = True
             case CallerReturned() if self.machine.phase is not Phase.WAITING:

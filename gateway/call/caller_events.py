@@ -24,6 +24,7 @@ from gateway.events import (
     CallerPressed,
     CallerReturned,
     CallStarted,
+    PulseChanged,
 )
 
 MOST_KEYS: Final = 32
@@ -91,6 +92,12 @@ class CallerEvents(Conversation):
         if self._parked and not self._ending:
             self._open(self._parked, now)
 
+    def _pulse_changed(self, event: PulseChanged, now: float) -> None:
+        if event.unproven_ms and self._caller_up:
+            self._ledger.went_quiet(now - event.unproven_ms / 1000, now)
+        elif self._caller_up:  # what a broken line had taken stays unheard
+            self._ledger.line.is_quiet = False
+
     def _caller_left(self, event: CallerLeft, now: float) -> None:
         # a transfer ends the call's media, and to hang up then would end the transferred call
         self._end("transferred" if self._is_committed else "caller_left", event.reason, now)
@@ -103,5 +110,6 @@ class CallerEvents(Conversation):
         CallerLost: _caller_lost,
         CallerReturned: _caller_returned,
         CallerLeft: _caller_left,
+        PulseChanged: _pulse_changed,
     }
     """What is done at each of these events."""

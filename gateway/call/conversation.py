@@ -17,8 +17,8 @@ from gateway.call.endings import Ending
 from gateway.call.floor import Floor, Holder
 from gateway.call.history import History
 from gateway.call.ladder import Ladder
-from gateway.call.playback import Cut, PlaybackLedger
-from gateway.call.sounds import LONGEST_PIECE_MS
+from gateway.call.playback import PlaybackLedger
+from gateway.call.sounds import LONGEST_PIECE_MS, Cut
 from gateway.call.telling import Telling
 from gateway.call.tools import ToolLedger
 from gateway.call.watch import Watch
@@ -92,7 +92,11 @@ class Conversation:
         self._strict = strict
         self._ladder = Ladder(terms.agents)
         self._ledger = PlaybackLedger(
-            terms.lead_ms, marks=terms.marks, clears=terms.clears, at_will=terms.marks_at_will
+            terms.lead_ms,
+            marks=terms.marks,
+            clears=terms.clears,
+            at_will=terms.marks_at_will,
+            steady=terms.steady,
         )
         self._floor = Floor()
         self._tools = ToolLedger(terms.cancellable)

@@ -1,7 +1,8 @@
 """The caller's line: when it last gave a sign, when it broke, and what follows for what was sent over it.
 
 Owns what a silence means on a line whose far end sounds all the time: what was sent since then has not arrived. On any
-other line only a break means something. Knows nothing of what was sent.
+other line a silence means nothing by itself; only a break does, or being told that even answers to pings stay away.
+Knows nothing of what was sent.
 """
 
 from typing import Final
@@ -17,13 +18,15 @@ learned of it late, and went on playing what it had got."""
 class Line:
     """The line of one call, over all its connections."""
 
-    __slots__ = ("lost_at", "sign_at")
+    __slots__ = ("is_quiet", "lost_at", "sign_at")
 
     def __init__(self) -> None:
         self.sign_at = NEVER
         """When the far end last sounded; never set where it may pause."""
         self.lost_at = NEVER
         """When its connection broke."""
+        self.is_quiet = False
+        """Whether answers that should have come have not: nothing shows that what is sent arrives."""
 
     def ear_goes_until(self, now: float) -> float:
         """Up to when the ear is believed to have listened."""
@@ -31,7 +34,7 @@ class Line:
 
     def is_stalled(self, now: float) -> bool:
         """Whether nothing comes that should."""
-        return now > self.sign_at + STALL_S
+        return self.is_quiet or now > self.sign_at + STALL_S
 
     def played_on(self, now: float) -> bool:
         """Whether the far end, which is back now on another connection, went on playing what it had got on the last.
@@ -41,9 +44,10 @@ class Line:
         """
         if self.lost_at == NEVER:
             return now > self.sign_at + ASKING_S
-        return self.is_stalled(self.lost_at)
+        return self.lost_at > self.sign_at + STALL_S
 
     def is_back(self, now: float, *, steady: bool) -> None:
         """The call goes on over another connection."""
         self.sign_at = now if steady else NEVER
         self.lost_at = NEVER
+        self.is_quiet = False

@@ -17,7 +17,7 @@ from gateway.call.clocks import Clocks
 from gateway.call.conversation import Handlers
 from gateway.call.endings import Ending
 from gateway.call.manners import why_impossible
-from gateway.call.playback import Flow
+from gateway.call.sounds import Flow
 from gateway.call.watch import VOICE_DBFS
 from gateway.commands import AnyCommand, NoteTaken, SendAudio
 from gateway.events import (

@@ -10,11 +10,11 @@ long overdue (reference: carriers, 1.5 and 1.6).
 """
 
 from collections import deque
-from typing import Final, NamedTuple
+from typing import Final
 
 from gateway.audio import AUDIBLE_DBFS
 from gateway.call.line import NEVER, Line
-from gateway.call.sounds import MarkSent, Piece, Sound
+from gateway.call.sounds import Cut, Flow, MarkSent, Piece, Sound
 from gateway.commands import AnyCommand, Mark, Play, PlayClip, ReplyHeard
 
 MARK_EVERY_MS: Final = 400.0
@@ -33,32 +33,18 @@ MOST_MARKS: Final = 256
 """Marks whose return is waited for; without any return there is no use in knowing more."""
 LOOK_AGAIN_S: Final = 0.2
 """How often a line that has fallen silent is looked at."""
+RECALL_S: Final = 2.5
+"""Sending of this long may turn out not to have arrived although it was believed heard: until an answer is overdue."""
 FLOWING_PIECES: Final = 32
 """Pieces in a row that may take the short way of `flow`; what was heard meanwhile is then forgotten."""
-
-
-class Cut(NamedTuple):
-    """What was dropped."""
-
-    facts: list[ReplyHeard]
-    """How much of it was heard, per sound."""
-    clear: bool
-    """Whether `Clear` must be sent."""
-
-
-class Flow(NamedTuple):
-    """What became of a piece that came while everything was as usual."""
-
-    commands: list[AnyCommand]
-    """To be carried out, in order."""
-    deadline: float
-    """No later than this the ledger has something to do because of it."""
 
 
 class PlaybackLedger:
     """Sounds in order, from the agent's hand to the caller's ear."""
 
-    def __init__(self, lead_ms: float, *, marks: bool, clears: bool, at_will: bool = False) -> None:
+    def __init__(
+        self, lead_ms: float, *, marks: bool, clears: bool, at_will: bool = False, steady: bool = False
+    ) -> None:
         self._lead_ms = max(lead_ms, HYSTERESIS_MS)
         self._refill_s = _refill_s(self._lead_ms)
         self._marks = marks
@@ -66,6 +52,9 @@ class PlaybackLedger:
         self._sounds: deque[Sound] = deque()
         self._waiting: deque[Piece] = deque()
         self._playing: deque[Piece] = deque()
+        # believed heard lately; a steady line shows at once when it falls silent
+        self._believed: deque[Piece] = deque(maxlen=0 if steady else None)
+        self._arrived_ms = 0.0  # while the line is quiet: what is behind it may not have arrived
         self._generation = 0
         self._sent_ms = 0.0
         self._confirmed_ms = 0.0
@@ -187,8 +176,25 @@ class PlaybackLedger:
         facts = []
         while self._sounds and (sound := self._sounds[0]).is_heard:
             self._sounds.popleft()
+            if not self._sounds:
+                self._believed.clear()
             facts.append(self._fact(sound, confirmed=self._confirmed_ms >= sound.ends_at_ms - ROUNDING_MS))
         return facts
+
+    def went_quiet(self, since: float, now: float) -> None:
+        """Nothing shows that what was sent after ``since`` has arrived: it is unheard, until the line is heard again."""
+        self._listen(self.ear_ms(now))
+        while self._believed and (piece := self._believed[-1]).sent_at > since:
+            if piece.sound not in self._sounds or piece.ends_at_ms <= self._confirmed_ms:
+                break  # what was told cannot be taken back
+            self._believed.pop()
+            piece.sound.heard_ms -= piece.ms
+            piece.sound.playing += 1
+            self._playing.appendleft(piece)
+        unproven = (piece.ends_at_ms - piece.ms for piece in self._playing if piece.sent_at > since)
+        self._arrived_ms = next(unproven, self._sent_ms)
+        self._ear_ms = min(self._ear_ms, self._arrived_ms)
+        self.line.is_quiet = True
 
     def lost_mark(self, now: float) -> str:
         """The mark that is so long overdue that marks are no longer believed, until one comes back."""
@@ -232,6 +238,8 @@ class PlaybackLedger:
         ear = self._sent_ms - max(0.0, (self._dry_at - now) * 1000)
         if self._trusts_marks and self._open_marks:
             ear = min(ear, self._open_marks[0].position_ms)
+        if self.line.is_quiet:
+            ear = min(ear, self._arrived_ms)
         return max(ear, self._confirmed_ms, self._ear_ms)
 
     def holds_unheard_voice(self, now: float, reply_id: str | None = None) -> bool:
@@ -341,6 +349,10 @@ class PlaybackLedger:
             piece = playing.popleft()
             piece.sound.heard_ms += piece.ms
             piece.sound.playing -= 1
+            self._believed.append(piece)
+        believed = self._believed
+        while believed and believed[0].sent_at < believed[-1].sent_at - RECALL_S:
+            believed.popleft()
 
     def _drop(self, dropped: list[Sound], now: float, *, interrupted: bool) -> Cut:
         if not dropped:
@@ -363,18 +375,7 @@ class PlaybackLedger:
         heard_ms = sound.heard_ms
         if self._playing and (piece := self._playing[0]).sound is sound:
             heard_ms += max(0.0, self._ear_ms - (piece.ends_at_ms - piece.ms))
-        audible_from_ms = sound.audible_from_ms
-        if audible_from_ms is not None and heard_ms <= audible_from_ms:
-            audible_from_ms = None
-        return ReplyHeard(
-            reply_id=sound.reply_id,
-            sent_ms=round(sound.sent_ms, 1),
-            heard_ms=round(heard_ms, 1),
-            cut_ms=round(max(0.0, sound.received_ms - heard_ms), 1),
-            confirmed=confirmed and self._trusts_marks and heard_ms > 0,
-            interrupted=sound.interrupted,
-            audible_from_ms=audible_from_ms,
-        )
+        return sound.as_heard(heard_ms, confirmed=confirmed and self._trusts_marks and heard_ms > 0)
 
     def _restart(self, now: float) -> None:
         """Begin a new generation: the far end's buffer is empty, and what it held waits again."""
@@ -382,11 +383,12 @@ class PlaybackLedger:
             piece.sound.take_back(piece)
             self._waiting.appendleft(piece)
         self._playing.clear()
+        self._believed.clear()
         for sound in self._sounds:
             sound.begins_at_ms = None
             sound.ends_at_ms = 0.0
         self._generation += 1
-        self._sent_ms = self._confirmed_ms = self._ear_ms = self._marked_ms = 0.0
+        self._sent_ms = self._confirmed_ms = self._ear_ms = self._marked_ms = self._arrived_ms = 0.0
         self._open_marks.clear()
         self._first_mark_due = True
         self._dry_at = self._paced_at = now

@@ -1,12 +1,12 @@
-"""What the playback ledger counts: sounds, the pieces they are sent in, and the marks between them.
+"""What the playback ledger counts: sounds, the pieces they are sent in, and the marks between them; and what it gives.
 
 Owns the size of a piece, and no other rule; the ledger fills them in.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.audio import AudioFormat, level_dbfs
-from gateway.commands import Play, PlayClip, ReplyHeard
+from gateway.commands import AnyCommand, Play, PlayClip, ReplyHeard
 
 LONGEST_PIECE_MS: Final = 20.0
 """Longest piece that is sent at once; what is sent cannot be paced any more."""
@@ -73,6 +73,21 @@ class Sound:
             audible_from_ms=self.audible_from_ms,
         )
 
+    def as_heard(self, heard_ms: float, *, confirmed: bool) -> ReplyHeard:
+        """What is told of it when so much was heard and no more will be."""
+        audible_from_ms = self.audible_from_ms
+        if audible_from_ms is not None and heard_ms <= audible_from_ms:
+            audible_from_ms = None
+        return ReplyHeard(
+            reply_id=self.reply_id,
+            sent_ms=round(self.sent_ms, 1),
+            heard_ms=round(heard_ms, 1),
+            cut_ms=round(max(0.0, self.received_ms - heard_ms), 1),
+            confirmed=confirmed,
+            interrupted=self.interrupted,
+            audible_from_ms=audible_from_ms,
+        )
+
     def take_back(self, piece: "Piece") -> None:
         """A piece that was sent never arrived; it waits again."""
         self.sent_ms -= piece.ms
@@ -105,6 +120,24 @@ class MarkSent:
         self.position_ms = position_ms
         self.due_at = due_at
         """When the far end should have played all that is before it."""
+
+
+class Cut(NamedTuple):
+    """What was dropped."""
+
+    facts: list[ReplyHeard]
+    """How much of it was heard, per sound."""
+    clear: bool
+    """Whether `Clear` must be sent."""
+
+
+class Flow(NamedTuple):
+    """What became of a piece that came while everything was as usual."""
+
+    commands: list[AnyCommand]
+    """To be carried out, in order."""
+    deadline: float
+    """No later than this the ledger has something to do because of it."""
 
 
 def cut_up(audio: bytes, level: float, audio_format: AudioFormat) -> list[tuple[bytes, float, float]]:

@@ -327,9 +327,9 @@ class CallRunner:
 
     def _welcome(self, leg: WireLeg, event: CallStarted) -> CallStarted | CallerReturned:
         previous, self._caller = self._caller, leg
-        leg.take = self._inbox.take
+        leg.take, leg.tell = self._inbox.take, self._inbox.put_now
         if previous is not None and previous is not leg:
-            previous.take = None  # the call goes on over another connection
+            previous.take = previous.tell = None  # the call goes on over another connection
             self._spawn(self._sides, previous.close, 1000, "the call goes on over another connection")
         if not self._caller_started:
             self._caller_started = True

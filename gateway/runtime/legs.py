@@ -64,11 +64,12 @@ class WireLeg:
         self._over = False
         self._sound_share = SoundShare(math.inf, 0.0)  # for legs that bound how much sound they take
         self._errors_in_a_row = 0
-        self._decoded: list[Event] | Exception | None = (
-            None  # what the next message means, where that is known
-        )
+        # what the next message means, where that is known
+        self._decoded: list[Event] | Exception | None = None
         self.take: Callable[[AnyEvent], bool] | None = None
         """Takes an event where it is heard, save a call's first and last; False leaves it to who reads. Never raises."""
+        self.tell: Callable[[AnyEvent], None] | None = None
+        """Is told what the connection itself shows of its peer, at any time. Never raises."""
         self._is_awaited = False  # somebody waits for the next event for a limited time: it must reach them
         wire.hear = self._hear_at_once
         # Writing

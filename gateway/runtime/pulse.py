@@ -60,6 +60,9 @@ class Pulse:
     def __init__(self, wire: Beating, lost_after_s: float, *, asks: bool) -> None:
         self.round_trip_s = 0.0
         """From a ping to its answer, the last time."""
+        self.on_quiet: Callable[[float], None] | None = None
+        """Is told once an answer is overdue and nothing else comes, with the seconds since the last ping that was
+        answered; and then with 0, once anything comes."""
         self._wire = wire
         self._lost_after_s = lost_after_s
         self._asks = asks
@@ -67,6 +70,9 @@ class Pulse:
         self._loop = asyncio.get_running_loop()
         self._heard = 0
         self._silent_beats = 0
+        self._looked = 0  # what had been heard at the last look for a quiet line,
+        self._sounded_at = 0.0  # and at which look that was something new
+        self._is_quiet = False
         self._pings: deque[tuple[bytes, float]] = deque(maxlen=MOST_PINGS)
         self._sent = 0
         self._received_until: float | None = None  # everything sent before has been received
@@ -78,7 +84,7 @@ class Pulse:
         while not self._is_lost():
             if self._asks:
                 self._ping()
-            await asyncio.sleep(self._beat_s)
+            await self._rest()
         self._wire.break_off(f"nothing has come for {self._lost_after_s:g} s")
 
     def unheard_s(self) -> float:
@@ -90,8 +96,44 @@ class Pulse:
         if self._received_until is None:
             return 0.0
         since_s = self._loop.time() - self._received_until
-        usual_s = self._beat_s + self.round_trip_s + OVERDUE_S
-        return self.round_trip_s + MARGIN_S if since_s <= usual_s else since_s
+        return self.round_trip_s + MARGIN_S if since_s <= self._usual_s else since_s
+
+    @property
+    def _usual_s(self) -> float:
+        """How long ago the last ping that was answered may be at most while all is well."""
+        return self._beat_s + self.round_trip_s + OVERDUE_S
+
+    async def _rest(self) -> None:
+        """Let a beat pass, and look whenever an answer may be overdue, should anybody want to know."""
+        until = self._loop.time() + self._beat_s
+        while (left_s := until - self._loop.time()) > 0:
+            if self.on_quiet is None or self._received_until is None:
+                await asyncio.sleep(left_s)
+                return
+            due_s = self._received_until + self._usual_s - self._loop.time()
+            await asyncio.sleep(min(left_s, max(due_s, OVERDUE_S)))
+            self._look()
+
+    def _look(self) -> None:
+        """Tell of a line that went quiet: an answer is overdue, and nothing else has come for a while either."""
+        now = self._loop.time()
+        if self._ears.heard != self._looked:
+            self._looked, self._sounded_at = self._ears.heard, now
+            self._sounds_again()
+            return
+        if self._received_until is None or self._is_quiet or not self._ears.listen:
+            return
+        since_s = now - self._received_until
+        if since_s >= self._usual_s and now - self._sounded_at >= OVERDUE_S:
+            self._is_quiet = True
+            if self.on_quiet:
+                self.on_quiet(since_s)
+
+    def _sounds_again(self) -> None:
+        if self._is_quiet:
+            self._is_quiet = False
+            if self.on_quiet:
+                self.on_quiet(0.0)
 
     def _is_lost(self) -> bool:
         if self._ears.heard != self._heard or not self._ears.listen:
@@ -116,3 +158,4 @@ class Pulse:
             pass
         self._received_until = ping[1]
         self.round_trip_s = self._loop.time() - ping[1]
+        self._sounds_again()

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from gateway.audio import AudioFormat, Converter
 from gateway.contracts import Codec
-from gateway.events import AnyEvent, CallerAudio, CallStarted, Event
+from gateway.events import AnyEvent, CallerAudio, CallStarted, Event, PulseChanged
 from gateway.runtime.legs import LegBounds
 from gateway.runtime.pieces import PIECE_BYTES
 from gateway.runtime.sound_share import SoundShare
@@ -94,6 +94,21 @@ class CallerLeg(WatchedLeg):
             return False
         self.crossed = True
         return True
+
+    async def write(self) -> None:
+        """Send what is posted; meanwhile tell of a line on which even answers to pings stay away."""
+        if self._pulse is None:
+            await super().write()
+            return
+        self._pulse.on_quiet = self._tell_quiet
+        try:
+            await super().write()
+        finally:
+            self._pulse.on_quiet = None  # or they would keep each other
+
+    def _tell_quiet(self, unproven_s: float) -> None:
+        if self.tell is not None and not self._gone:
+            self.tell(PulseChanged(round(unproven_s * 1000, 1)))
 
     async def say(self, messages: list[str | bytes]) -> None:
         """Send what nobody has posted, before the leg is anybody's; a peer that is gone or does not read is left."""

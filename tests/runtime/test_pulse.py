@@ -192,3 +192,62 @@ async def test_answers_that_nobody_asked_for_prove_nothing() -> None:
             peer.answer(b"unasked")
         assert not peer.broken_off
         assert watched.pulse.unheard_s() == 0
+
+
+@virtual
+async def test_a_line_on_which_an_answer_is_overdue_is_told_once() -> None:
+    """With how long ago the last ping was sent that was answered; and again when anything comes."""
+    peer, told = Peer(answers_after_s=0.1), list[tuple[float, float]]()
+    async with Watched(peer) as watched:
+        now = asyncio.get_running_loop().time
+        watched.pulse.on_quiet = lambda unproven_s: told.append(
+            (round(now() - watched.began_at, 6), round(unproven_s, 6))
+        )
+        await passing(60.5)
+        assert told == []  # the last ping was sent, and answered, at 60
+        peer.answers_after_s = None
+        await passing(4.0)
+        assert told == [(61.35, 1.35)]
+        peer.answer(peer.pings[-1])
+        assert told[1:] == [(64.5, 0.0)]
+
+
+@virtual
+async def test_a_sign_of_another_kind_ends_the_quiet_too() -> None:
+    """A message shows that the line lives, as much as an answer does; and a peer that goes on talking is not quiet."""
+    peer, told = Peer(), list[float]()
+    async with Watched(peer) as watched:
+        watched.pulse.on_quiet = told.append
+        await passing(10.5)
+        peer.answers_after_s = None
+        await passing(2.0)
+        assert [seconds > 0 for seconds in told] == [True]
+        for _ in range(400):
+            peer.heard += 1
+            await passing(0.05)
+        assert told[1:] == [0.0]
+
+
+@virtual
+async def test_answers_that_have_become_slow_are_not_missed_for_long() -> None:
+    """The first late one is told of, and those after it are as usual."""
+    peer, told = Peer(answers_after_s=0.1), list[float]()
+    async with Watched(peer) as watched:
+        watched.pulse.on_quiet = told.append
+        await passing(10.5)
+        peer.answers_after_s = 2.0
+        await passing(60)
+    assert [seconds > 0 for seconds in told] == [True, False]
+
+
+@virtual
+async def test_nobody_is_told_of_a_peer_that_never_answers_or_is_not_read() -> None:
+    """Neither says anything of the line."""
+    for peer in (Peer(answers_after_s=None), Peer()):
+        told: list[float] = []
+        async with Watched(peer) as watched:
+            watched.pulse.on_quiet = told.append
+            await passing(5.5)
+            peer.listen, peer.answers_after_s = peer.answers_after_s is None, None
+            await passing(60)
+        assert told == []
