@@ -171,20 +171,20 @@ class Answering:
         return await self._document(request, adapter, taken)
 
     async def _after(self, request: web.Request, adapter: Adapter, visit: Visit) -> web.Response:
-        if self._registry.take_apology(adapter.name, visit.carrier_call_id):
-            return _goodbye(adapter, APOLOGY)
+        apology = APOLOGY if self._registry.take_apology(adapter.name, visit.carrier_call_id) else ""
         call = self._registry.find_carrier(adapter.name, visit.carrier_call_id)
-        if call is None or call.ended:
-            return _goodbye(adapter)
-        if visit.over:
+        if call is not None and not (apology or call.ended or visit.over):
+            return await self._invite(request, adapter, call)
+        self._registry.told_what_follows(adapter.name, visit.carrier_call_id)
+        if call is not None and not (apology or call.ended):
             call.leave("the carrier says that the call is over")
-            return _goodbye(adapter)
-        return await self._invite(request, adapter, call)
+        return _goodbye(adapter, apology)
 
     async def _status(self, _request: web.Request, adapter: Adapter, visit: Visit) -> web.Response:
-        call = self._registry.find_carrier(adapter.name, visit.carrier_call_id)
-        if call is not None and visit.over:
-            call.leave("the carrier says that the call is over")
+        if visit.over:
+            self._registry.told_what_follows(adapter.name, visit.carrier_call_id)
+            if call := self._registry.find_carrier(adapter.name, visit.carrier_call_id):
+                call.leave("the carrier says that the call is over")
         return web.Response(status=204)
 
     async def _invite(self, request: web.Request, adapter: Adapter, call: Call) -> web.Response:

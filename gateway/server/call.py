@@ -101,6 +101,7 @@ class Call:
         self.runner: Runner | None = None
         self.session: Any = None  # what the codecs of a client's connections hand on
         self.failed = False
+        self.parted = False  # its carrier knows that it is over
         self.arrived = asyncio.Event()
         self.running = asyncio.Event()
         self.over = asyncio.Event()
@@ -123,6 +124,11 @@ class Call:
     def ended(self) -> bool:
         """Whether nothing more will be said."""
         return self.over.is_set() or self.failed or bool(self.dropped) or self.phase == "ended"
+
+    @property
+    def carrier_call(self) -> tuple[str, str]:
+        """Name of the adapter, and the carrier's own id of the call; that is empty for clients."""
+        return self.booking.adapter, self.booking.carrier_call_id
 
     @property
     def age_s(self) -> float:

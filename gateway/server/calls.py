@@ -11,7 +11,7 @@ import hashlib
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Final, Self
@@ -23,6 +23,7 @@ from gateway.redaction import mask_number
 from gateway.server.access_log import log_line
 from gateway.server.call import Booking, Call, Runner
 from gateway.server.caller_leg import CallerLeg
+from gateway.server.farewells import Farewells
 from gateway.settings import Settings
 
 log: Final = logging.getLogger("talkpath.calls")
@@ -72,6 +73,7 @@ class CallRegistry:
         self._by_session: dict[str, Call] = {}
         self._by_resume_token: dict[str, Call] = {}
         self._apologies: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._farewells = Farewells()
         self._empty = asyncio.Event()
         self._empty.set()
         self._drain_patience: asyncio.Timeout | None = None
@@ -119,6 +121,12 @@ class CallRegistry:
         """Whether this carrier call broke by our fault and its caller was not told so yet."""
         return self._apologies.pop((adapter, carrier_call_id), False) is None
 
+    def told_what_follows(self, adapter: str, carrier_call_id: str) -> None:
+        """Take note that a carrier knows that its call is over, or says so itself."""
+        self._farewells.settle((adapter, carrier_call_id))
+        if call := self.find_carrier(adapter, carrier_call_id):
+            call.parted = True
+
     async def book(self, call_id: str, booking: Booking, expect_s: float) -> Call | Busy:
         """Take a place for a call whose first socket comes within ``expect_s``, or say why there is none."""
         places = self._places(booking)
@@ -148,27 +156,28 @@ class CallRegistry:
         """Let a socket take part in its call; returns when it has ended, closed in bounded time."""
         close_s = self._settings.server.close_s
         code, reason = 1000, ""
-        try:
-            if await leg.cross():
-                call.arrived.set()
-                await call.running.wait()
-                if call.runner is not None:
-                    await call.serve(leg, close_s)
-        except Exception as fault:  # noqa: BLE001 - a fault in a leg is as much ours as one in the conversation
-            self._fail(call, fault, told=False)
-            call.stop("a fault in the gateway")
-        if call.failed:
-            code, reason = BROKEN, "something went wrong in the gateway"
-        await leg.close(code, reason)
+        with self._farewells.socket(call.carrier_call):
+            try:
+                if await leg.cross():
+                    call.arrived.set()
+                    await call.running.wait()
+                    if call.runner is not None:
+                        await call.serve(leg, close_s)
+            except Exception as fault:  # noqa: BLE001 - a fault in a leg is as much ours as one in the conversation
+                self._fail(call, fault, told=False)
+                call.stop("a fault in the gateway")
+            if call.failed:
+                code, reason = BROKEN, "something went wrong in the gateway"
+            await leg.close(code, reason)
 
     async def drain(self, within_s: float) -> None:
         """Take no more calls, let live ones finish, then end them after an apology; returns in bounded time."""
         self.draining = True
         if not self._hurried:
-            await self._wait_empty(within_s)
+            await self._wait(within_s, self._empty.wait)
         for call in self.listing():
             call.stop("the gateway is stopping")
-        await self._wait_empty(self._settings.limits.goodbye_s + self._settings.server.close_s)
+        await self._wait(self._settings.limits.goodbye_s + self._settings.server.close_s, self._empty.wait)
 
     def cut_off(self) -> None:
         """Cancel the calls that are left; their sockets are closed in bounded time."""
@@ -176,16 +185,25 @@ class CallRegistry:
         for task in self._tasks.values():
             task.cancel()
 
+    async def see_off(self) -> None:
+        """Cut off the calls that are left, and answer carriers' last questions; the ports must be open until it returns.
+
+        It returns within twice `server.close_s`: sockets are closed, then questions asked.
+        """
+        self.cut_off()
+        await self._wait(2 * self._settings.server.close_s, self._empty.wait, self._farewells.all_said)
+
     def hurry(self) -> None:
-        """Cut the waiting of `drain` short, for the calls' own end or, asked again, for their last words."""
+        """Cut waiting short: for the calls' own end, then for their last words, then for carriers' questions."""
         self._hurried = True
         if self._drain_patience is not None and not self._drain_patience.expired():
             self._drain_patience.reschedule(asyncio.get_running_loop().time())
 
-    async def _wait_empty(self, within_s: float) -> None:
+    async def _wait(self, within_s: float, *until: Callable[[], Awaitable[object]]) -> None:
         try:
             async with asyncio.timeout(within_s) as self._drain_patience:
-                await self._empty.wait()
+                for what in until:
+                    await what()
         except TimeoutError:
             pass
         finally:
@@ -244,6 +262,8 @@ class CallRegistry:
         self._by_session.pop(_digest(booking.session_id), None)
         self._by_resume_token.pop(_digest(booking.resume_token), None)
         call.end(self._settings.server.close_s)
+        if self.draining and not call.parted:
+            self._farewells.owe(call.carrier_call)
         if not self._calls:
             self._empty.set()
         if call.runner is None:  # of every other call its observers tell

@@ -1,7 +1,7 @@
 """Runs the applications on their ports, from the first accepted connection to the last.
 
 Owns sockets that listen and the order of coming down: no new calls, live calls finish or are stopped, then
-everything is closed, each in bounded time. Refuses configuration files and the terminal (`gateway.cli.serve`).
+everything is closed, each in bounded time; carriers are answered until the last of their calls is over. Refuses configuration files and the terminal (`gateway.cli.serve`).
 """
 
 import asyncio
@@ -114,6 +114,7 @@ async def listen(generation: Generation, say: Callable[[Bound], None]) -> None:
         drain_s = 0.0 if stopping.in_a_hurry else generation.settings.server.drain_s
         log.info("stopping; %s", _prospects(len(bound.registry.listing()), drain_s))
         await bound.registry.drain(drain_s)
+        await bound.registry.see_off()
 
 
 def _prospects(calls: int, drain_s: float) -> str:
