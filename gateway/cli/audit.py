@@ -8,7 +8,7 @@ import typer
 from gateway.cli.check import Json
 from gateway.cli.refusing import print_json, refuse, refuse_configuration
 from gateway.errors import ConfigError, PluginError
-from gateway.observers.audit_chain import UNSEALED, Verdict, Verifier
+from gateway.observers.audit_chain import MOST_KEPT, UNSEALED, Verdict, Verifier
 from gateway.observers.audit_file import older_files
 from gateway.runtime.config import chosen_file, load_settings
 from gateway.settings import AuditSettings
@@ -42,7 +42,6 @@ From = Annotated[
     ),
 ]
 Count = Annotated[int, typer.Option(help="Number that the last line must have at least.", min=0)]
-MOST_TOLD = 100
 FITS_NOT_WITHOUT_KEY = (
     "no line fits without a key: give the key that sealed them, with --config FILE or --key-file FILE;"
     " if there never was one, every line was changed"
@@ -122,15 +121,21 @@ def _read(path: Path, keys: list[bytes], begins_at: int, expected: str) -> Verdi
 
 def _wrong(verdict: Verdict, has_key: bool) -> list[str]:
     """What is wrong with the lines that are there; when none fits, one sentence instead of one for each."""
-    findings = verdict.findings
+    findings, count = verdict.findings, verdict.unsealed + verdict.otherwise_wrong
     problems = []
     if verdict.is_of_another_key:
         findings = [finding for finding in findings if finding.what != UNSEALED]
+        count = verdict.otherwise_wrong
         problems.append(FITS_NO_KEY if has_key else FITS_NOT_WITHOUT_KEY)
-    problems += [f"{finding.place} {finding.sentence}" for finding in findings[:MOST_TOLD]]
-    if len(findings) > MOST_TOLD:
-        problems.append(f"and {len(findings) - MOST_TOLD} more")
+    problems += [f"{finding.place} {finding.sentence}" for finding in findings[:MOST_KEPT]]
+    if count > MOST_KEPT:
+        problems.append(f"and {count - MOST_KEPT} more")
     return problems
+
+
+def _notes(verdict: Verdict) -> list[str]:
+    more = verdict.noted - len(verdict.notes)
+    return [*verdict.notes, f"and {more} more"] if more else verdict.notes
 
 
 def _missing(path: Path, verdict: Verdict, expect: str, count: int) -> list[str]:
@@ -159,14 +164,14 @@ def _document(path: Path, verdict: Verdict, problems: list[str], *, has_key: boo
         "hash": verdict.head.seal,
         "with_key": has_key,
         "problems": problems,
-        "notes": verdict.notes,
+        "notes": _notes(verdict),
     }
 
 
 def _print(path: Path, verdict: Verdict, problems: list[str], *, has_key: bool) -> None:
     for sentence in problems:
         typer.echo(f"talkpath audit: {sentence}", err=True)
-    for sentence in verdict.notes:
+    for sentence in _notes(verdict):
         typer.echo(f"Note: {sentence}")
     if problems:
         return

@@ -64,6 +64,8 @@ UNSEALED: Final = (
     "do not bear the seals that they must: they were changed, or sealed with a former key that was not given",
 )
 """What is told of one line whose seal is not right, and of several in a row."""
+MOST_KEPT: Final = 100
+"""How many findings, of seals and of anything else, and how many notes are kept; the others are counted."""
 NO_LINE: Final = ("is no line of an audit trail", "are no lines of an audit trail")
 
 
@@ -122,9 +124,21 @@ class Verdict(Struct):
     bears_expected: bool = False
     """Whether a line bears the seal that was expected."""
     findings: list[Finding] = []
-    """Everything that is wrong."""
+    """What is wrong, in order: the first hundred that are about seals, and the first hundred of the others."""
+    unsealed: int = 0
+    """How many findings there are in all about lines whose seal is not right."""
+    otherwise_wrong: int = 0
+    """How many others there are in all."""
     notes: list[str] = []
-    """What is not wrong but should be known: where the gateway itself noted a broken line, lost some, deleted files or was killed."""
+    """What is not wrong but should be known: where the gateway itself noted a broken line, lost some, deleted files or was killed; the first hundred."""
+    noted: int = 0
+    """How many notes there are in all."""
+
+    def note(self, sentence: str) -> None:
+        """Take note of something that is not wrong."""
+        self.noted += 1
+        if self.noted <= MOST_KEPT:
+            self.notes.append(sentence)
 
     @property
     def is_of_another_key(self) -> bool:
@@ -151,6 +165,7 @@ class Verifier:
         self._cut: Place | None = None  # the first line of all, when it continues a file that is not here
         self._deleted: set[int] = set()  # numbers of files that the gateway noted to have deleted
         self._ends = Ends()
+        self._latest: Finding | None = None
         self.verdict = Verdict()
 
     def read_file(self, name: str, lines: Iterable[bytes]) -> None:
@@ -191,13 +206,13 @@ class Verifier:
             verdict.fitting += 1
             self._note_deleted(fields)
             if crash := self._ends.read(fields):
-                verdict.notes.append(f"{place} {crash}")
+                verdict.note(f"{place} {crash}")
         else:
             self._wrong(place, *UNSEALED)
         verdict.head = Head(int(fields["n"]), told)
         verdict.bears_expected = verdict.bears_expected or told == self._expected
         if fields.get("kind") == "trail.lost":
-            verdict.notes.append(f"{place} says that {fields.get('lines')} lines could not be written")
+            verdict.note(f"{place} says that {fields.get('lines')} lines could not be written")
 
     def _begin(self, place: Place, fields: dict[str, Any]) -> None:
         """The first line of all says where the chain comes from."""
@@ -226,9 +241,7 @@ class Verifier:
             why = (
                 "the gateway deleted, as it noted itself" if before in self._deleted else "was put elsewhere"
             )
-            self.verdict.notes.append(
-                f"{place} continues a file that {why}; nothing can be said of what was before"
-            )
+            self.verdict.note(f"{place} continues a file that {why}; nothing can be said of what was before")
         else:
             self._wrong(
                 place,
@@ -246,22 +259,25 @@ class Verifier:
         self._fragment = None
         noted = torn_fields(fragment)
         if all(fields.get(name) == value for name, value in noted.items()):
-            self.verdict.notes.append(f"{place} is torn, as the gateway noted itself when it went on")
+            self.verdict.note(f"{place} is torn, as the gateway noted itself when it went on")
         else:
             self._wrong(place, *NO_LINE)
 
     def _wrong(self, place: Place, one: str, many: str = "") -> None:
         """Tell what is wrong with a line; where the same is wrong with the line before, it is one finding."""
-        findings = self.verdict.findings
-        if (
-            many
-            and findings
-            and findings[-1].what == (one, many)
-            and findings[-1].last.order + 1 == place.order
-        ):
-            findings[-1].last = place
+        verdict, latest = self.verdict, self._latest
+        if many and latest and latest.what == (one, many) and latest.last.order + 1 == place.order:
+            latest.last = place
+            return
+        self._latest = finding = Finding(place, place, (one, many))
+        if finding.what == UNSEALED:
+            verdict.unsealed += 1
+            kept = verdict.unsealed <= MOST_KEPT
         else:
-            findings.append(Finding(place, place, (one, many)))
+            verdict.otherwise_wrong += 1
+            kept = verdict.otherwise_wrong <= MOST_KEPT
+        if kept:
+            verdict.findings.append(finding)
 
 
 def _fields(text: bytes) -> dict[str, Any] | None:

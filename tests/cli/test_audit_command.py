@@ -240,3 +240,20 @@ def test_processes_that_stopped_in_order_are_no_news(capsys: pytest.CaptureFixtu
     lives([call, {"kind": "call.ended", "call_id": "call_1"}, {"kind": "stopped"}], [call])
     assert run("audit.jsonl") == 0
     assert "Note:" not in capsys.readouterr().out
+
+
+def test_what_is_beyond_the_first_hundred_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    """A hundred sentences, and one with the number of the others; as JSON too."""
+    write(300)
+    path = Path("audit.jsonl")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(
+        b"".join(
+            line.replace(b"refused", b"allowed") if place % 2 else line for place, line in enumerate(lines)
+        )
+    )
+    assert run("audit.jsonl") == 1
+    told = capsys.readouterr().err.splitlines()
+    assert (len(told), told[-1]) == (101, "talkpath audit: and 50 more")
+    assert run("audit.jsonl", "--json") == 1
+    assert json.loads(capsys.readouterr().out)["problems"][-1] == "and 50 more"

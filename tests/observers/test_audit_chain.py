@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.observers.audit_chain import BEFORE_ALL, Head, Verdict, Verifier, seal_line
+from gateway.observers.audit_chain import BEFORE_ALL, MOST_KEPT, Head, Verdict, Verifier, seal_line
 
 KEY = b"a key that only the operator has"
 LINES = [{"at": 1.5 + place, "kind": "refused", "who": "bäckend", "why": "x" * place} for place in range(8)]
@@ -83,6 +83,25 @@ def test_a_long_trail_takes_no_more_memory_than_a_short_one() -> None:
         tracemalloc.stop()
     assert (verifier.finish().findings, verifier.verdict.head.n) == ([], 20_000)
     assert most_bytes < 500_000
+
+
+def test_findings_and_notes_beyond_the_first_hundred_are_counted() -> None:
+    """Of a trail in which every other line is wrong, or tells of lost ones, no more is kept than people are shown."""
+
+    def trail(bad: bytes) -> Iterator[bytes]:
+        head = Head()
+        for place in range(1000):
+            line, head = seal_line(head, {"kind": "trail.lost", "lines": place}, b"")
+            yield line if place % 2 else bad or line.replace(b"lost", b"lust")
+
+    changed, put_in = Verifier(), Verifier()
+    changed.read_file("audit.jsonl", trail(b""))
+    put_in.read_file("audit.jsonl", trail(b"nothing of ours\n"))
+    one, other = changed.finish(), put_in.finish()
+    assert (len(one.findings), one.unsealed, one.otherwise_wrong) == (MOST_KEPT, 500, 0)
+    assert (len(one.notes), one.noted) == (MOST_KEPT, 500)
+    assert len(other.findings) <= 2 * MOST_KEPT
+    assert other.otherwise_wrong >= 500, "lines of nobody, and the numbers that they took"
 
 
 @given(st.permutations(range(8)))
