@@ -24,6 +24,9 @@ RETURNS_WITHIN_S: Final = 60.0
 LAST_WORDS_S: Final = 20.0
 """How long a socket may stay open that its runner does not read any more."""
 
+GONE: Final = "its media socket went before the call began"
+"""What the log tells of a call that had a socket, and that nobody wanted over."""
+
 
 class Runner(Protocol):
     """What the registry needs of `gateway.runtime.call.CallRunner`."""
@@ -106,6 +109,7 @@ class Call:
         self.running = asyncio.Event()
         self.over = asyncio.Event()
         self.dropped = ""
+        self.wanted_over = ""  # the first reason for which somebody wanted it over
         self._opened = time.monotonic()
         self._return_s = return_s
         self._expected_until = 0.0
@@ -168,28 +172,30 @@ class Call:
 
     def leave(self, reason: str) -> None:
         """Take note that the caller has gone."""
-        if self.runner is not None:
-            self.runner.offer(CallerLeft(reason))
-        else:
-            self._drop(reason)
+        self._end_by(CallerLeft(reason), reason)
 
     def stop(self, reason: str) -> None:
         """End the call because the process or an operator wants it now."""
-        if self.runner is not None:
-            self.runner.offer(StopRequested(reason))
-        else:
-            self._drop(reason)
+        self._end_by(StopRequested(reason), reason)
 
     def hang_up(self, reason: str) -> None:
         """End the call once the last words were heard."""
-        if self.runner is not None:
-            self.runner.offer(EndingAsked("hang_up", reason=reason))
-        else:
-            self._drop(reason)
+        self._end_by(EndingAsked("hang_up", reason=reason), reason)
 
-    def _drop(self, reason: str) -> None:
+    def _end_by(self, event: AnyEvent, reason: str) -> None:
+        self.wanted_over = self.wanted_over or reason
+        if self.runner is not None:
+            self.runner.offer(event)
+            return
         self.dropped = self.dropped or reason
         self.arrived.set()
+
+    @property
+    def never_began(self) -> str:
+        """Why the conversation did not begin, of a call that is over; empty where it did, and its observers tell."""
+        if self.runner is not None and self.runner.info is not None:
+            return ""
+        return "fault" if self.failed else self.dropped or self.wanted_over or GONE
 
     async def wait_arrived(self) -> bool:
         """Wait for a socket that begins the call; False when none does, or is not wanted any more."""
@@ -198,11 +204,7 @@ class Call:
                 self._wait_on()
                 await self.arrived.wait()
         except TimeoutError:
-            self.dropped = (
-                "its media socket went before the call began"
-                if self._knocked
-                else "nobody came with the media token"
-            )
+            self.dropped = GONE if self._knocked else "nobody came with the media token"
             return False
         finally:
             self._patience = None

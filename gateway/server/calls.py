@@ -33,6 +33,8 @@ APOLOGIES: Final = 1000
 
 ALL_BUSY: Final = "All our lines are busy. Please call again later."
 
+STOPPING: Final = "the gateway is stopping"
+
 BROKEN: Final = 1011
 """WebSocket close code for a fault of ours."""
 
@@ -176,12 +178,14 @@ class CallRegistry:
         if not self._hurried:
             await self._wait(within_s, self._empty.wait)
         for call in self.listing():
-            call.stop("the gateway is stopping")
+            call.stop(STOPPING)
         await self._wait(self._settings.limits.goodbye_s + self._settings.server.close_s, self._empty.wait)
 
     def cut_off(self) -> None:
         """Cancel the calls that are left; their sockets are closed in bounded time."""
         self.draining = True
+        for call in self.listing():
+            call.wanted_over = call.wanted_over or STOPPING
         for task in self._tasks.values():
             task.cancel()
 
@@ -266,7 +270,7 @@ class CallRegistry:
             self._farewells.owe(call.carrier_call)
         if not self._calls:
             self._empty.set()
-        if call.runner is None:  # of every other call its observers tell
+        if why := call.never_began:
             log_line(
                 "call_dropped",
                 None,
@@ -275,5 +279,5 @@ class CallRegistry:
                 route=booking.route.settings.name,
                 caller=mask_number(booking.caller),
                 seconds=f"{call.age_s:.1f}",
-                why="fault" if call.failed else call.dropped,
+                why=why,
             )
