@@ -5,7 +5,7 @@ Owns interfaces and the values that pass between them. Refuses behaviour, beyond
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from msgspec import Struct
 
@@ -351,6 +351,10 @@ class MediaPass(Struct, frozen=True):
     """Longest call that a client may have with it."""
 
 
+NO_COUNT: Final = "*"
+"""What a `Store` gives instead of a name when no limit is reached, and it can count no more names."""
+
+
 class Store(Protocol):
     """What calls share and what survives them."""
 
@@ -364,7 +368,10 @@ class Store(Protocol):
         """Whether this name is seen for the first time within ``expires_s``; atomic. Only what was proven may be a name."""
 
     async def claim(self, limits: Mapping[str, int]) -> str:
-        """Count one more under each name and give "", or under none and give the first whose limit is reached; atomic."""
+        """Count one more under each name and give "", or under none and give the first whose limit is reached; atomic.
+
+        Where the store is full it gives `NO_COUNT`.
+        """
 
     async def release(self, names: Iterable[str]) -> None:
         """Count one less under each name."""

@@ -2,7 +2,7 @@
 
 Owns expiry and bounds. Refuses to survive the process. Every method is atomic because it never waits: one event
 loop runs one of them at a time. When it is full, the oldest token goes, and the name that was seen longest ago, which
-the log tells; nothing more is counted.
+the log tells; nothing more is counted, which it tells too.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Generic, TypeVar
 
-from gateway.contracts import MediaPass
+from gateway.contracts import NO_COUNT, MediaPass
 
 log: Final = logging.getLogger("talkpath.store")
 
@@ -22,7 +22,15 @@ MAX_ENTRIES: Final = 100_000
 MAX_SEEN: Final = 250_000
 """Most names seen that are kept; 400 proven webhooks a second for ten minutes."""
 WARN_S: Final = 60.0
-"""How long the log is silent after it has told that names go early."""
+"""How long the log is silent about something after it has told it."""
+FORGETFUL: Final = (
+    "more proofs are used than can be remembered, so the oldest are forgotten and could be used again; "
+    "spread the calls over more gateways"
+)
+FULL: Final = (
+    "more callers, keys and routes have calls at once than can be counted, so calls of others are turned away; "
+    "spread the calls over more gateways"
+)
 
 _V = TypeVar("_V")
 
@@ -37,7 +45,7 @@ class MemoryStore:
         self._entries = entries
         self._passes: _Expiring[MediaPass] = _Expiring(entries)
         self._seen: _Expiring[None] = _Expiring(seen)
-        self._warned_at = -WARN_S
+        self._warned_at: dict[str, float] = {}
         self._counts: dict[str, int] = {}
 
     async def mint(self, media_pass: MediaPass, expires_s: float) -> str:
@@ -66,18 +74,19 @@ class MemoryStore:
             # Strangers put no names here, so so many can only be a carrier's own; to turn it away would lose calls,
             # and what goes instead is the proof that is nearest to being too old anyway.
             self._seen.forget_oldest()
-            self._warn(now)
+            self._warn(FORGETFUL)
         self._seen.put(name, None, now + expires_s)
         return True
 
     async def claim(self, limits: Mapping[str, int]) -> str:
-        """Count one more under each name and give "", or under none and give the first whose limit is reached."""
+        """Count one more under each name and give "", or under none and give the first whose limit is reached, or `NO_COUNT`."""
         for name, limit in limits.items():
             if self._counts.get(name, 0) >= limit:
                 return name
         new = [name for name in limits if name not in self._counts]
         if new and len(self._counts) + len(new) > self._entries:
-            return new[0]
+            self._warn(FULL)
+            return NO_COUNT
         for name in limits:
             self._counts[name] = self._counts.get(name, 0) + 1
         return ""
@@ -90,13 +99,11 @@ class MemoryStore:
             else:
                 self._counts.pop(name, None)
 
-    def _warn(self, now: float) -> None:
-        if now - self._warned_at >= WARN_S:
-            self._warned_at = now
-            log.warning(
-                "more proofs are used than can be remembered, so the oldest are forgotten and could be used again; "
-                "spread the calls over more gateways"
-            )
+    def _warn(self, sentence: str) -> None:
+        now = self._now()
+        if now - self._warned_at.get(sentence, -WARN_S) >= WARN_S:
+            self._warned_at[sentence] = now
+            log.warning(sentence)
 
 
 class _Expiring(Generic[_V]):

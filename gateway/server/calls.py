@@ -18,7 +18,7 @@ from typing import Final, Self
 
 from msgspec import Struct
 
-from gateway.contracts import Route, Store
+from gateway.contracts import NO_COUNT, Route, Store
 from gateway.redaction import mask_number
 from gateway.server.access_log import log_line
 from gateway.server.call import Booking, Call, Runner
@@ -46,7 +46,7 @@ class Busy(Struct, frozen=True):
     """No room for a call."""
 
     code: str
-    """``draining``, ``calls``, ``route``, ``caller`` or ``key``: which limit."""
+    """``draining``, ``calls``, ``route``, ``caller`` or ``key``: which limit; ``store`` where calls cannot be counted."""
     sentence: str
     """For the peer."""
 
@@ -135,7 +135,7 @@ class CallRegistry:
         async with AsyncExitStack() as claims:
             # One question to the store for all limits: a booking that fails on one of them never took a place of another.
             if full := await self._store.claim({name: limit for name, (limit, _) in places.items()}):
-                return places[full][1]
+                return Busy("store", ALL_BUSY) if full == NO_COUNT else places[full][1]
             claims.push_async_callback(self._store.release, tuple(places))
             if self.draining:
                 return Busy("draining", "This gateway is being restarted. Please call again in a moment.")

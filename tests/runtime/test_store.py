@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.contracts import MediaPass, Store
+from gateway.contracts import NO_COUNT, MediaPass, Store
 from gateway.runtime.store import MemoryStore
 
 PASS = MediaPass(call_id="c1", adapter="twilio", route="default")
@@ -112,8 +112,10 @@ async def test_releasing_what_was_not_claimed_gives_no_room() -> None:
     assert not store._counts
 
 
-async def test_a_full_store_forgets_the_oldest_token_and_counts_nothing_more() -> None:
-    """The oldest token goes when there are too many; a name that cannot be counted gets no place."""
+async def test_a_full_store_forgets_the_oldest_token_and_counts_nothing_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The oldest token goes when there are too many; a name that cannot be counted gets no place, as the log tells once."""
     clock = Clock()
     store = MemoryStore(clock, entries=10)
     tokens = []
@@ -122,8 +124,10 @@ async def test_a_full_store_forgets_the_oldest_token_and_counts_nothing_more() -
         clock.now += 1
     assert await store.spend(tokens[0], "twilio") is None
     assert await store.spend(tokens[10], "twilio") == PASS
-    counted = [await store.claim({f"name{number}": 1}) for number in range(11)]
-    assert counted == [""] * 10 + ["name10"]
+    counted = [await store.claim({f"name{number}": 1}) for number in range(12)]
+    assert counted == [""] * 10 + [NO_COUNT] * 2
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "than can be counted" in line
 
 
 async def test_a_flood_of_proofs_turns_no_real_one_away(caplog: pytest.LogCaptureFixture) -> None:

@@ -216,6 +216,16 @@ async def test_all_lines_busy() -> None:
         assert len(house.registry.listing()) == 2
 
 
+async def test_a_number_is_not_blamed_for_calls_of_others(caplog: pytest.LogCaptureFixture) -> None:
+    """When no more numbers can be counted, a caller hears that all lines are busy, and the log has the reason."""
+    caplog.set_level(logging.INFO)
+    async with serving() as house:
+        house.store._entries = 0
+        text = await (await house.webhook("/twilio/voice")).text()
+    assert "<Say>All our lines are busy." in text
+    assert "no_room adapter=twilio why=store" in caplog.text
+
+
 async def test_calls_per_caller() -> None:
     """One number may have a few calls at once and gets its place back; callers without a number are not one caller."""
     async with serving(settings_of(limits=LimitSettings(calls_per_caller=2))) as house:
