@@ -15,8 +15,9 @@ from rich.text import Text
 
 from gateway.audio import AUDIBLE_DBFS, PCM_24K, level_dbfs
 from gateway.cli.printing import Output
+from gateway.simulate.address import socket_address
 from gateway.simulate.sound_card import NoSoundCard, SoundCard
-from gateway.simulate.talking import SILENCE, Talk, Unable
+from gateway.simulate.talking import PATH, SILENCE, Talk, Unable
 
 LOOKS_S: Final = 0.1
 """Between two looks at the level meters."""
@@ -120,6 +121,7 @@ def talk(
     """
     credential = token or os.environ.get("TALKPATH_TOKEN", "")
     out = Output(soft_wrap=True)
+    _refuse_impossible(url)  # first: how to get a microphone is of no use where nothing will be said
     with ExitStack() as stack:
         card: SoundCard | None = None
         if not text:
@@ -130,13 +132,9 @@ def talk(
         is_typed = _is_terminal()
         screen = Screen(out, card, echoes=not is_typed)
         ear, mouth = (card, card.mouth) if card else (Silent(), lambda: SILENCE)
-        try:
-            conversation = Talk(
-                url, credential=credential, mouth=mouth, ear=ear, tell=screen.show, in_turns=not is_typed
-            )
-        except ValueError as error:
-            typer.echo(f"talkpath talk: {error}", err=True)
-            raise typer.Exit(2) from None
+        conversation = Talk(
+            url, credential=credential, mouth=mouth, ear=ear, tell=screen.show, in_turns=not is_typed
+        )
         if out.is_terminal:
             looks = Live(
                 console=out, transient=True, get_renderable=screen.line, refresh_per_second=1 / LOOKS_S
@@ -147,6 +145,14 @@ def talk(
         except Unable as sentence:
             typer.echo(f"talkpath talk: {sentence}", err=True)
             raise typer.Exit(1) from None
+
+
+def _refuse_impossible(url: str) -> None:
+    try:
+        socket_address(url, PATH)
+    except ValueError as error:
+        typer.echo(f"talkpath talk: {error}", err=True)
+        raise typer.Exit(2) from None
 
 
 def _is_terminal() -> bool:

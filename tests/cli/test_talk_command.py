@@ -53,10 +53,11 @@ async def test_an_empty_input_says_goodbye_at_once(redirected: str) -> None:
     assert "agent  " not in out
 
 
-async def test_an_address_that_is_none() -> None:
-    """Wrong usage is one sentence, and exit code 2."""
-    code, _, err = await talk("ftp://example.com", "--text")
-    assert code == 2
+@pytest.mark.parametrize("options", [[], ["--text"]])
+async def test_an_address_that_is_none(options: list[str]) -> None:
+    """Wrong usage is one sentence, and exit code 2; of microphones nothing is said."""
+    code, out, err = await talk("ftp://example.com", *options)
+    assert (code, out) == (2, "")
     assert err.startswith("talkpath talk: ")
     assert len(err.splitlines()) == 1
 
