@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
-from gateway.simulate.webhook import NO_TLS
+from gateway.simulate.webhook import NO_TLS, refusal_in_words
 
 OPEN_WITHIN_S = 10.0
 CLOSE_WITHIN_S = 2.0
@@ -91,9 +91,9 @@ async def open_socket(url: str, headers: Mapping[str, str], user_agent: str | No
         )
     except InvalidStatus as refusal:
         status, body = refusal.response.status_code, (refusal.response.body or b"").decode(errors="replace")
-        raise SocketError(
-            f"the upgrade of {url} was answered {status}: {body.strip()[:300]}", status
-        ) from None
+        kind = refusal.response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        told = refusal_in_words(status, kind, body)
+        raise SocketError(f"the upgrade of {url} was answered {told}", status) from None
     except ConnectionRefusedError:
         raise SocketError(f"nobody answers at {url}; is a gateway running there?") from None
     except ssl.SSLError:

@@ -4,6 +4,8 @@ Owns where a gateway is dialled and under which address its carrier knows it: on
 reached locally is asked for the one and connected to at the other. Refuses what each carrier sends.
 """
 
+from http import HTTPStatus
+from typing import Final
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import aiohttp
@@ -13,6 +15,10 @@ from gateway.simulate.address import gateway_address
 ANSWER_WITHIN_S = 15.0
 NO_TLS = "does not speak TLS, or shows a certificate that is not trusted here; a gateway itself speaks http, its proxy https"
 """What is said, behind an address, where a secure connection could not be made."""
+
+LONGEST_WORDS: Final = 300
+"""Characters of somebody's words that are told of a refusal."""
+_STATUSES: Final = frozenset(HTTPStatus)
 
 
 class WebhookError(Exception):
@@ -81,5 +87,14 @@ async def request_text(
     except (aiohttp.ClientError, TimeoutError) as error:
         raise WebhookError(f"{method} {url} had no answer ({str(error) or type(error).__name__})") from None
     if not 200 <= answer.status < 300:
-        raise WebhookError(f"{method} {url} was answered {answer.status}: {text[:300]}", answer.status)
+        told = refusal_in_words(answer.status, answer.content_type, text)
+        raise WebhookError(f"{method} {url} was answered {told}", answer.status)
     return text, answer.content_type
+
+
+def refusal_in_words(status: int, kind: str, text: str) -> str:
+    """A status, with the words of the answer where it has some for people; a page for browsers is none."""
+    words = " ".join(text.split())[:LONGEST_WORDS] if kind == "text/plain" else ""
+    if words:
+        return f"{status}: {words}"
+    return f"{status} ({HTTPStatus(status).phrase})" if status in _STATUSES else str(status)
