@@ -62,7 +62,7 @@ def _said(error: Any, function: Callable[..., None] | None, place: str) -> str:
     # by name, as the classes have no public place in every version of the library
     match type(error).__name__:
         case "NoSuchOption":
-            near = listed(sorted(error.possibilities)) if error.possibilities else ""
+            near = _near(error.option_name, error.possibilities or ())
             hint = f"did you mean {near}?" if near else help_page
             return f"there is no option {error.option_name}; {hint}"
         case "MissingParameter":
@@ -78,6 +78,13 @@ def _said(error: Any, function: Callable[..., None] | None, place: str) -> str:
         case _:
             extra = _EXTRA.search(message)
             return f"{extra['words']}: that is too much; {help_page}" if extra else message
+
+
+def _near(name: str, possibilities: Iterable[str]) -> str:
+    """Those that may be meant; the library counts the dashes, so that to it any two short names are alike."""
+    bare = name.lstrip("-")
+    near = [one for one in sorted(possibilities) if get_close_matches(bare, [one.lstrip("-")], 1)]
+    return listed(near) if near else ""
 
 
 def _name(parameter: Any) -> str:

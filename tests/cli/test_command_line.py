@@ -41,6 +41,7 @@ def typed(line: str, capsys: pytest.CaptureFixture[str]) -> tuple[object, str, s
         ("serve --port 70000", "talkpath serve: --port takes a whole number from 0 to 65535"),
         ("serve --port", "talkpath serve: --port needs a value behind it; talkpath serve --help shows what it takes"),
         ("serve --prt 1", "talkpath serve: there is no option --prt; did you mean --port?"),
+        ("serve --bogus", "talkpath serve: there is no option --bogus; talkpath serve --help shows what it takes"),
         ("serve now", "talkpath serve: now: that is too much; talkpath serve --help shows what it takes"),
         ("call", "talkpath call: the URL is missing; talkpath call --help shows an example"),
         ("call http://h", "talkpath call: --as is missing; add --as twilio|vonage|browser|pcm"),
