@@ -117,8 +117,13 @@ def _app() -> typer.Typer:
     for name in COMMANDS:
         function = _function(name)
         command_class = getattr(sys.modules[function.__module__], "COMMAND_CLASS", None)
-        app.command(name, cls=command_class)(function)
+        app.command(name, cls=command_class, help=_filled(inspect.getdoc(function) or ""))(function)
     return app
+
+
+def _filled(text: str) -> str:
+    """Paragraphs of one line each, for the library to wrap; it would keep the line ends of the source."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def _function(command: str) -> Callable[..., None]:

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,21 @@ def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str])
     code, out, _ = typed("", capsys)
     assert code == 2
     assert all(name in out for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_is_wrapped_where_the_terminal_ends(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a narrow one too each line of a paragraph is filled: the first word of the next would not have fitted."""
+    monkeypatch.setenv("COLUMNS", "60")
+    _, page, _ = typed(f"{command} --help", capsys)
+    prose = [line.strip() for line in page.partition("\n╭")[0].splitlines()]
+    told = prose[prose.index("", 1) + 1 :]  # behind the usage
+    assert len(told) > 2
+    for line, following in pairwise(told):
+        if line and following:
+            assert len(f"{line} {following.split()[0]}") > 58, line
 
 
 def test_the_exit_code_of_a_command_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
