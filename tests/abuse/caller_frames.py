@@ -47,6 +47,7 @@ def _in_fragments(peer: Peer) -> bytes:
 
 async def _endless_fragments(peer: Peer) -> None:
     await peer.call()
+    peer.answer_nothing()  # a mark that is told between the pieces would be a message within a message
     await peer.socket.push(frame(b"x" * 1000, TEXT, fin=False))
     for _ in range(MEBIBYTE // 8000):  # to the limit and not a byte more, which would reset what is answered
         await peer.socket.push(frame(b"x" * 1000, 0, fin=False) * 8)
