@@ -62,7 +62,7 @@ class WireLeg:
         self._first_by: float | None = None
         self._heard = self._bounds.first_message_s is None
         self._over = False
-        self._sound_share = SoundShare(math.inf, 0.0)  # for legs that bound how much sound they take
+        self._sound_share = SoundShare(math.inf, 0.0)  # no bound; a leg that has one puts its own here
         self._errors_in_a_row = 0
         # what the next message means, where that is known
         self._decoded: list[Event] | Exception | None = None

@@ -59,7 +59,7 @@ class CallerLeg(WatchedLeg):
         self._converter: Converter | None = None
         # The first event of such a dialect is ours, not a message of the peer.
         self._unheard = hasattr(codec, "opening")
-        self._share = self._sound_share = SoundShare(server.audio_ahead_s, self._loop.time())
+        self._sound_share = SoundShare(server.audio_ahead_s, self._loop.time())
         self._bytes_ms = math.inf  # until the format of the call's sound is known
         self._may_convert = hasattr(codec, "hears")
         for event in self._read:
@@ -144,7 +144,7 @@ class CallerLeg(WatchedLeg):
             return (event,)  # type: ignore[return-value]
         if self._may_convert and (heard := self._converted(event.audio)) is not None:
             event = msgspec.structs.replace(event, audio=heard)
-        self._share.hear(len(event.audio) / self._bytes_ms)
+        self._sound_share.hear(len(event.audio) / self._bytes_ms)
         return (event,) if event.audio else ()  # the filter may hold it
 
     def _learn_format(self, event: object) -> None:
